@@ -1,0 +1,223 @@
+package gqlhttp
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// hopByHop are the fields that concern one connection (RFC 9110 section 7.6.1,
+// and the ones that real software treats so).
+var hopByHop = []string{
+	"connection", "proxy-connection", "keep-alive", "proxy-authenticate", "proxy-authorization",
+	"te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
+}
+
+// requestDropped are the request fields that never go upstream: those that the
+// re-encoded request has of its own or that describe the client's body, and
+// those with which a backend would let a header replace the method or the URL
+// that was judged.
+var requestDropped = []string{
+	"host", "content-length", "expect",
+	"content-type", "content-encoding", "content-range", "content-md5", "content-digest", "digest", "repr-digest", "content-disposition",
+	"x-http-method-override", "x-method-override", "x-http-method", "x-original-method", "x-forwarded-method",
+	"x-original-url", "x-original-uri", "x-original-path", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-path",
+}
+
+// conditional are the fields that ask for less than the whole answer.
+var conditional = []string{
+	"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range",
+}
+
+// validators are the response fields that describe exact bytes, or promise
+// that they can be asked for again.
+var validators = []string{
+	"etag", "last-modified", "content-md5", "content-digest", "digest", "repr-digest", "accept-ranges", "content-range",
+}
+
+const ownPrefix = "x-graphward-"
+
+// fieldSet is a set of field names in folded form.
+type fieldSet map[string]struct{}
+
+func newFieldSet(groups ...[]string) fieldSet {
+	s := fieldSet{}
+	for _, g := range groups {
+		for _, name := range g {
+			s[fold(make([]byte, 0, len(name)), name)] = struct{}{}
+		}
+	}
+	return s
+}
+
+// fold appends name in lower case with _ as -: CGI and WSGI servers cannot
+// tell the two apart, so neither do we.
+func fold(buf []byte, name string) string {
+	return string(appendFold(buf, name))
+}
+
+func appendFold(buf []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_':
+			c = '-'
+		}
+		buf = append(buf, c)
+	}
+	return buf
+}
+
+// RequestFilter copies the client's headers to the upstream request by the
+// rules of DESIGN.md section 6. It is immutable once made and safe for
+// concurrent use.
+type RequestFilter struct {
+	drop fieldSet
+}
+
+// NewRequestFilter returns a filter that also drops what the client sends under
+// the given names: those that the firewall sets itself, and those that the
+// config removes.
+func NewRequestFilter(names ...string) *RequestFilter {
+	return &RequestFilter{drop: newFieldSet(hopByHop, requestDropped, names)}
+}
+
+// Guarded says how far an answer may be altered on its way back.
+type Guarded struct {
+	// Whole drops conditional and range fields, so that upstream sends the
+	// whole answer.
+	Whole bool
+	// Plain replaces Accept-Encoding by identity, so that the answer can be read.
+	Plain bool
+}
+
+// Apply adds to dst what may be forwarded of src. Fields that src's Connection
+// nominates go first, so that a client can never remove what the firewall sets
+// on dst (CVE-2021-33197). Values are shared with src, not copied.
+func (f *RequestFilter) Apply(dst, src http.Header, g Guarded) {
+	var buf [64]byte
+	nominated := src["Connection"]
+	for name, values := range src {
+		folded := appendFold(buf[:0], name)
+		if _, drop := f.drop[string(folded)]; drop || hasOwnPrefix(folded) || nominates(nominated, name) {
+			continue
+		}
+		if g.Whole && isConditional(folded) {
+			continue
+		}
+		dst[name] = values[:len(values):len(values)]
+	}
+	if g.Plain {
+		dst["Accept-Encoding"] = identityCoding
+	}
+}
+
+var identityCoding = []string{"identity"}
+
+func hasOwnPrefix(folded []byte) bool {
+	return len(folded) >= len(ownPrefix) && string(folded[:len(ownPrefix)]) == ownPrefix
+}
+
+func isConditional(folded []byte) bool {
+	return (folded[0] == 'i' || folded[0] == 'r') && slices.Contains(conditional, string(folded))
+}
+
+// nominates reports whether a Connection field lists the name (RFC 9110
+// section 7.6.1).
+func nominates(connection []string, name string) bool {
+	for _, v := range connection {
+		for v != "" {
+			var token string
+			token, v, _ = strings.Cut(v, ",")
+			if equalFolded(strings.Trim(token, " \t"), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// equalFolded compares as fold does.
+func equalFolded(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if foldByte(a[i]) != foldByte(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case c == '_':
+		return '-'
+	}
+	return c
+}
+
+// ResponseFilter copies upstream's headers to the client. It is immutable once
+// made and safe for concurrent use.
+type ResponseFilter struct {
+	drop fieldSet
+}
+
+// NewResponseFilter returns a filter that also drops the given names
+// (responses.headers.remove).
+func NewResponseFilter(names ...string) *ResponseFilter {
+	return &ResponseFilter{drop: newFieldSet(hopByHop, names)}
+}
+
+// Apply adds to dst what may be passed on of src: nothing of one connection
+// only, nothing that speaks in the firewall's name. Where the body was altered,
+// its length and validators go as well. Values are shared with src.
+func (f *ResponseFilter) Apply(dst, src http.Header, altered bool) {
+	var buf [64]byte
+	nominated := src["Connection"]
+	for name, values := range src {
+		folded := appendFold(buf[:0], name)
+		if _, drop := f.drop[string(folded)]; drop || hasOwnPrefix(folded) || nominates(nominated, name) {
+			continue
+		}
+		if altered && (string(folded) == "content-length" || slices.Contains(validators, string(folded))) {
+			continue
+		}
+		dst[name] = values[:len(values):len(values)]
+	}
+}
+
+// SetPrivate marks an answer that depends on who asked, or that was altered:
+// no cache may keep it and no validator of upstream's may revive it.
+func SetPrivate(h http.Header) {
+	for _, name := range []string{"Etag", "Last-Modified", "Expires", "Age", "Surrogate-Control", "Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Accept-Ranges"} {
+		delete(h, name)
+	}
+	h["Cache-Control"] = privateNoStore
+}
+
+var privateNoStore = []string{"private, no-store"}
+
+// AddVary adds the names to Vary unless it lists them or *.
+func AddVary(h http.Header, names ...string) {
+	old := h["Vary"]
+	if len(old) == 0 {
+		h["Vary"] = []string{strings.Join(names, ", ")}
+		return
+	}
+	if nominates(old, "*") {
+		return
+	}
+	all := slices.Clone(old)
+	for _, name := range names {
+		if !nominates(old, name) {
+			all = append(all, name)
+		}
+	}
+	h["Vary"] = []string{strings.Join(all, ", ")}
+}
