@@ -1,0 +1,34 @@
+// Package budget spends a client's budget over time: requests, cost and operations in flight.
+//
+// A caller reserves before the work and settles after it:
+//
+//	receipt, err := ledger.Spend(ctx, []budget.Charge{{Key: key, Window: tier.Cost, Amount: estimate}})
+//	var exceeded *budget.ExceededError
+//	if errors.As(err, &exceeded) { … 429, budget.RetryAfter(exceeded.RetryAfter) … }
+//	defer ledger.Settle(ctx, receipt, []float64{actual})
+//
+// # Arithmetic
+//
+// One algorithm: GCRA in its continuous-state leaky-bucket form (ITU-T I.371 annex A, figure A.1, which defines
+// it as equal to virtual scheduling). A bucket holds the amount used; it drains at Amount/Per and a charge is
+// admitted when used+charge <= Burst. So over any interval of length t at most Burst + Amount*t/Per is admitted.
+// The level is held in the unit that is charged, not as a time, so that a window may change (another tier, a reload)
+// without changing what a client has used, and a charge too small to be a clock tick is not lost.
+//
+// # Settlement
+//
+// Settle drains the bucket up to now and then adds actual-reserved. A refund stops at zero used: it never lifts the
+// bucket above full. An excess is always charged, so the bucket may owe more than its burst ("debt"); until that has
+// drained no charge is admitted, not even one of zero. With no other charge between reservation and settlement the
+// bucket is exactly where it would have been had the actual amount been charged at first. With others in between it may
+// hold less than that, at most by what drained from the reserved part meanwhile: capacity that the client was
+// refused while the reservation stood is given back rather than lost. Hence the sum of the actual amounts spent over any
+// interval of length t is at most Burst + Amount*t/Per plus the refundable part of reservations open at its start.
+//
+// A reservation that is never settled expires after the ledger's lease: in-flight slots are released; a window charge
+// stays spent at its reserved amount and drains like any other, because what the lost operation cost is not known.
+//
+// # Ledgers
+//
+// Memory serves one process. The package holds no lock across I/O.
+package budget

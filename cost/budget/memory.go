@@ -1,0 +1,331 @@
+package budget
+
+import (
+	"context"
+	"hash/maphash"
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// MemoryOptions bound a Memory ledger. The zero value is usable.
+type MemoryOptions struct {
+	// MaxBuckets is the most live buckets; 0 means 2,097,152. A bucket that is full again is not live and makes room. With
+	// all live, a Spend that needs a new bucket fails with *CapacityError: to evict a live bucket would hand its
+	// client a fresh budget, and an attacker with many addresses could do it to himself. Buckets are spread over 256
+	// shards by hash and each shard holds its part, so the first such error may come some percent early.
+	MaxBuckets int
+	// MaxReservations is the most charges open at once; 0 means 1,048,576. Past it Spend fails with *CapacityError.
+	MaxReservations int
+	// Lease is how long a reservation may stay open; 0 means 5 minutes. It should exceed the longest operation.
+	Lease time.Duration
+}
+
+const (
+	defaultMaxBuckets      = 1 << 21
+	defaultMaxReservations = 1 << 20
+	defaultLease           = 5 * time.Minute
+	shardCount             = 256
+)
+
+// Memory is the Ledger of one process. It keeps 128-bit keyed hashes of keys rather than the keys, so that a bucket's size
+// does not depend on what clients send; the hash keys are random per ledger. It starts no goroutine: what is idle is
+// reclaimed by the calls that need its room. Its clock is monotonic.
+type Memory struct {
+	seeds [2]maphash.Seed
+	start time.Time
+	lease int64
+	max   MemoryOptions
+	open  atomic.Int64 // reservations
+	shard [shardCount]shard
+}
+
+var _ Ledger = (*Memory)(nil)
+
+// NewMemory makes an empty ledger. Negative options are taken as 0.
+func NewMemory(o MemoryOptions) *Memory {
+	if o.MaxBuckets <= 0 {
+		o.MaxBuckets = defaultMaxBuckets
+	}
+	if o.MaxReservations <= 0 {
+		o.MaxReservations = defaultMaxReservations
+	}
+	o.MaxReservations = min(o.MaxReservations, math.MaxInt32)
+	if o.Lease <= 0 {
+		o.Lease = defaultLease
+	}
+	m := &Memory{
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		start: time.Now(),
+		lease: int64(o.Lease),
+		max:   o,
+	}
+	for i := range m.shard {
+		m.shard[i].table.limit = (o.MaxBuckets + shardCount - 1) / shardCount
+		m.shard[i].holds.oldest = none
+		m.shard[i].holds.newest = none
+		m.shard[i].holds.free = none
+	}
+	return m
+}
+
+// Close frees nothing that the collector would not and never fails; it makes Memory an io.Closer like the other ledgers.
+func (m *Memory) Close() error { return nil }
+
+// now is nanoseconds since the ledger was made, and never 0, which is the time of a level that was never used.
+func (m *Memory) now() int64 { return int64(time.Since(m.start)) + 1 }
+
+func (m *Memory) fingerprint(key string) fingerprint {
+	f := fingerprint{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+	if f == (fingerprint{}) {
+		f[0] = 1 // the zero fingerprint marks an empty place
+	}
+	return f
+}
+
+func (f fingerprint) shard() uint8 { return uint8(f[0] >> 56) }
+
+// touch is one charge of a Spend on its way.
+type touch struct {
+	print  fingerprint
+	before level // as found, before the call
+	after  level // drained and charged
+}
+
+// Spend implements Ledger.
+func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	if err := checkCharges(charges); err != nil {
+		return Receipt{}, err
+	}
+	var room [8]touch
+	touches := room[:0]
+	for i := range charges {
+		touches = append(touches, touch{print: m.fingerprint(charges[i].Key)})
+	}
+	var lockRoom [8]uint8
+	locked := m.lock(touches, lockRoom[:0])
+	defer m.unlock(locked)
+
+	now := m.now()
+	for _, s := range locked {
+		m.open.Add(-int64(m.shard[s].expire(now)))
+	}
+	balances := make([]Balance, len(charges))
+	if refusal := m.weigh(charges, touches, balances, now); refusal != nil {
+		return Receipt{}, refusal
+	}
+	if err := m.commit(charges, touches, balances, now); err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{Charges: charges, Balances: balances}, nil
+}
+
+// lock takes the shards of touches in ascending order, each once, so that no two calls wait for each other.
+func (m *Memory) lock(touches []touch, shards []uint8) []uint8 {
+	for i := range touches {
+		s := touches[i].print.shard()
+		at := len(shards)
+		for at > 0 && shards[at-1] > s {
+			at--
+		}
+		if at > 0 && shards[at-1] == s {
+			continue
+		}
+		shards = append(shards, 0)
+		copy(shards[at+1:], shards[at:])
+		shards[at] = s
+	}
+	for _, s := range shards {
+		m.shard[s].mu.Lock()
+	}
+	return shards
+}
+
+func (m *Memory) unlock(shards []uint8) {
+	for _, s := range shards {
+		m.shard[s].mu.Unlock()
+	}
+}
+
+// weigh computes each bucket after its charge and changes none.
+func (m *Memory) weigh(charges []Charge, touches []touch, balances []Balance, now int64) *ExceededError {
+	var refusal *ExceededError
+	for i := range charges {
+		c, t := &charges[i], &touches[i]
+		t.before = m.shard[t.print.shard()].table.get(t.print)
+		current := t.before
+		for j := i - 1; j >= 0; j-- {
+			if touches[j].print == t.print {
+				current = touches[j].after
+				break
+			}
+		}
+		if c.Window.Slots() {
+			t.after = level{used: current.used + c.Amount, at: now}
+			if t.after.used > c.Window.Amount {
+				b := slotBalance(c.Window, current.used)
+				refusal = worse(refusal, exceeded(i, c, b, slotRetry, c.Amount > c.Window.Amount))
+				continue
+			}
+			balances[i] = slotBalance(c.Window, t.after.used)
+			continue
+		}
+		current = current.drain(c.Window, now)
+		if !current.admits(c.Window, c.Amount) {
+			wait, ever := current.wait(c.Window, c.Amount)
+			refusal = worse(refusal, exceeded(i, c, current.balance(c.Window), wait, !ever))
+			t.after = current
+			continue
+		}
+		current.used += c.Amount
+		t.after = current
+		balances[i] = current.balance(c.Window)
+	}
+	return refusal
+}
+
+// commit stores what weigh computed and opens the reservations, or changes nothing.
+func (m *Memory) commit(charges []Charge, touches []touch, balances []Balance, now int64) error {
+	opened := 0
+	for i := range charges {
+		if !charges[i].Final {
+			opened++
+		}
+	}
+	if open := m.open.Add(int64(opened)); open > int64(m.max.MaxReservations) {
+		m.open.Add(-int64(opened))
+		return &CapacityError{What: "reservations", Max: m.max.MaxReservations}
+	}
+	for i := range touches {
+		t := &touches[i]
+		if m.shard[t.print.shard()].table.put(t.print, t.after, idleAt(charges[i].Window, t.after), now) {
+			continue
+		}
+		for j := i - 1; j >= 0; j-- { // an absent bucket's before is the zero level, which is idle
+			m.shard[touches[j].print.shard()].table.put(touches[j].print, touches[j].before, idleAt(charges[j].Window, touches[j].before), now)
+		}
+		m.open.Add(-int64(opened))
+		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
+	}
+	for i := range charges {
+		if c := &charges[i]; !c.Final {
+			balances[i].hold = m.shard[touches[i].print.shard()].holds.open(hold{
+				print: touches[i].print, amount: c.Amount, slots: c.Window.Slots(), expiry: now + m.lease,
+			})
+		}
+	}
+	return nil
+}
+
+// Settle implements Ledger. The charges of a receipt are corrected one after the other, not in one step.
+func (m *Memory) Settle(_ context.Context, receipt Receipt, actual []float64) error {
+	if err := checkActual(receipt.Charges, actual); err != nil {
+		return err
+	}
+	var failed error
+	for i := range receipt.Balances {
+		handle := receipt.Balances[i].hold
+		if handle == 0 {
+			continue
+		}
+		c := &receipt.Charges[i]
+		amount := c.Amount
+		if actual != nil {
+			amount = actual[i]
+		}
+		if err := m.settle(c, handle, amount); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+func (m *Memory) settle(c *Charge, handle uint64, actual float64) error {
+	print := m.fingerprint(c.Key)
+	s := &m.shard[print.shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := m.now()
+	m.open.Add(-int64(s.expire(now)))
+	h, ok := s.holds.close(handle, print)
+	if !ok {
+		return nil
+	}
+	m.open.Add(-1)
+	if h.slots {
+		s.release(h, now)
+		return nil
+	}
+	if actual == h.amount {
+		return nil
+	}
+	l := s.table.get(print).drain(c.Window, now).correct(actual - h.amount)
+	if !s.table.put(print, l, idleAt(c.Window, l), now) {
+		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
+	}
+	return nil
+}
+
+// Balance is the state of a bucket now; it charges nothing. A bucket that is not known is full.
+func (m *Memory) Balance(_ context.Context, key string, w Window) (Balance, error) {
+	print := m.fingerprint(key)
+	s := &m.shard[print.shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := m.now()
+	m.open.Add(-int64(s.expire(now)))
+	l := s.table.get(print)
+	if w.Slots() {
+		return slotBalance(w, l.used), nil
+	}
+	return l.drain(w, now).balance(w), nil
+}
+
+// Reset makes buckets of windows full, and takes no slot from those who hold one: slots are released by Settle.
+// Reservations that are open still settle: a refund then finds a full bucket.
+func (m *Memory) Reset(_ context.Context, keys ...string) error {
+	for _, key := range keys {
+		print := m.fingerprint(key)
+		s := &m.shard[print.shard()]
+		s.mu.Lock()
+		if e := s.table.find(print); e != nil && e.idle != never {
+			e.level, e.idle = level{}, 0
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// MemoryStats counts what a Memory holds.
+type MemoryStats struct {
+	Buckets      int   // live, or idle and not yet reclaimed
+	Reservations int   // open charges
+	Bytes        int64 // of the tables; without the Memory itself
+}
+
+// Stats walks the shards and takes each one's lock for a moment.
+func (m *Memory) Stats() MemoryStats {
+	stats := MemoryStats{Reservations: int(m.open.Load())}
+	for i := range m.shard {
+		s := &m.shard[i]
+		s.mu.Lock()
+		stats.Buckets += s.table.count
+		stats.Bytes += s.table.bytes() + s.holds.bytes()
+		s.mu.Unlock()
+	}
+	return stats
+}
+
+// idleAt is when a bucket is full again and may be forgotten; never while slots are held.
+func idleAt(w Window, l level) int64 {
+	if !w.Slots() {
+		return l.at + int64(l.reset(w))
+	}
+	if l.used > 0 {
+		return never
+	}
+	return l.at
+}

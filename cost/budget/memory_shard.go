@@ -1,0 +1,219 @@
+package budget
+
+import (
+	"math"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// shard is a part of a Memory's buckets with the reservations on them.
+type shard struct {
+	mu    sync.Mutex
+	table table
+	holds holds
+	_     [64]byte // keeps neighbours' locks on other cache lines
+}
+
+// expire ends the reservations whose lease is over and says how many. Cost: amortized to the calls that opened them.
+func (s *shard) expire(now int64) int {
+	n := 0
+	for s.holds.oldest != none && s.holds.slab[s.holds.oldest].expiry <= now {
+		h := s.holds.take(s.holds.oldest)
+		if h.slots {
+			s.release(h, now)
+		}
+		n++
+	}
+	return n
+}
+
+// release gives slots back.
+func (s *shard) release(h hold, now int64) {
+	e := s.table.find(h.print)
+	if e == nil {
+		return
+	}
+	e.level = level{used: math.Max(0, e.level.used-h.amount), at: now}
+	if e.level.used == 0 {
+		e.idle = now
+	}
+}
+
+// fingerprint stands for a key.
+type fingerprint [2]uint64
+
+// never is the idle time of a bucket that no time makes idle.
+const never = math.MaxInt64
+
+// entry is a place of a table; free when its fingerprint is zero.
+type entry struct {
+	print fingerprint
+	level level
+	idle  int64 // from then on the bucket is full and need not be kept
+}
+
+// table is an open-addressing hash table with linear probing. It holds no pointers, so the collector does not scan
+// it. Buckets leave it only when it is rebuilt.
+type table struct {
+	entries []entry // length zero or a power of two, at most 3/4 in use
+	count   int
+	limit   int   // of count
+	swept   int64 // when a rebuild last found no room
+}
+
+// sweepPause spares a full table from being searched for idle buckets at every call.
+const sweepPause = int64(10 * time.Millisecond)
+
+func (t *table) bytes() int64 { return int64(len(t.entries)) * int64(unsafe.Sizeof(entry{})) }
+
+func (t *table) find(f fingerprint) *entry {
+	if len(t.entries) == 0 {
+		return nil
+	}
+	mask := uint64(len(t.entries) - 1)
+	for i := f[1] & mask; ; i = (i + 1) & mask {
+		e := &t.entries[i]
+		if e.print == f {
+			return e
+		}
+		if e.print == (fingerprint{}) {
+			return nil
+		}
+	}
+}
+
+// get is the zero level for a bucket that is not there.
+func (t *table) get(f fingerprint) level {
+	if e := t.find(f); e != nil {
+		return e.level
+	}
+	return level{}
+}
+
+// put stores a level; false when there is no room for a new bucket. A full bucket that is not there needs no room.
+func (t *table) put(f fingerprint, l level, idle, now int64) bool {
+	if e := t.find(f); e != nil {
+		e.level, e.idle = l, idle
+		return true
+	}
+	if idle <= now {
+		return true
+	}
+	if (t.count >= t.limit || 4*(t.count+1) > 3*len(t.entries)) && !t.rebuild(now) {
+		return false
+	}
+	t.insert(entry{print: f, level: l, idle: idle})
+	return true
+}
+
+// insert adds a bucket that is not there to a table that has a free place.
+func (t *table) insert(added entry) {
+	mask := uint64(len(t.entries) - 1)
+	i := added.print[1] & mask
+	for t.entries[i].print != (fingerprint{}) {
+		i = (i + 1) & mask
+	}
+	t.entries[i] = added
+	t.count++
+}
+
+// rebuild drops idle buckets and sizes the table for those left and one more; false when the limit leaves no room.
+func (t *table) rebuild(now int64) bool {
+	if t.count >= t.limit && t.swept != 0 && now-t.swept < sweepPause {
+		return false
+	}
+	live := 0
+	for i := range t.entries {
+		if e := &t.entries[i]; e.print != (fingerprint{}) && e.idle > now {
+			live++
+		}
+	}
+	if live >= t.limit {
+		t.swept = now
+		return false
+	}
+	size := 8
+	for 2*size < 3*(live+1) { // at most 2/3 in use, so that a rebuild is not needed again at once
+		size *= 2
+	}
+	old := t.entries
+	t.entries, t.count = make([]entry, size), 0
+	for i := range old {
+		if e := &old[i]; e.print != (fingerprint{}) && e.idle > now {
+			t.insert(*e)
+		}
+	}
+	return true
+}
+
+// none ends a list of holds.
+const none = int32(-1)
+
+// hold is an open reservation of one charge.
+type hold struct {
+	print      fingerprint
+	amount     float64
+	expiry     int64
+	generation uint32 // of the place; odd while open, so a handle of an earlier use does not match
+	slots      bool
+	older      int32
+	newer      int32 // also the next free place
+}
+
+// holds is a slab of reservations. All have the same lease, so their order of opening is that of expiry.
+type holds struct {
+	slab           []hold
+	oldest, newest int32
+	free           int32
+}
+
+func (hs *holds) bytes() int64 { return int64(cap(hs.slab)) * int64(unsafe.Sizeof(hold{})) }
+
+// open returns a handle that is not 0.
+func (hs *holds) open(h hold) uint64 {
+	at := hs.free
+	if at == none {
+		at = int32(len(hs.slab))
+		hs.slab = append(hs.slab, hold{})
+	} else {
+		hs.free = hs.slab[at].newer
+	}
+	h.generation = hs.slab[at].generation + 1
+	h.older, h.newer = hs.newest, none
+	hs.slab[at] = h
+	if hs.newest == none {
+		hs.oldest = at
+	} else {
+		hs.slab[hs.newest].newer = at
+	}
+	hs.newest = at
+	return uint64(h.generation)<<32 | uint64(at)
+}
+
+// close takes an open reservation; false when the handle's is closed.
+func (hs *holds) close(handle uint64, f fingerprint) (hold, bool) {
+	at, generation := int32(uint32(handle)), uint32(handle>>32)
+	if int(at) >= len(hs.slab) || at < 0 || hs.slab[at].generation != generation || hs.slab[at].print != f {
+		return hold{}, false
+	}
+	return hs.take(at), true
+}
+
+// take unlinks an open reservation and frees its place.
+func (hs *holds) take(at int32) hold {
+	h := hs.slab[at]
+	if h.older == none {
+		hs.oldest = h.newer
+	} else {
+		hs.slab[h.older].newer = h.newer
+	}
+	if h.newer == none {
+		hs.newest = h.older
+	} else {
+		hs.slab[h.newer].older = h.older
+	}
+	hs.slab[at] = hold{generation: h.generation + 1, older: none, newer: hs.free}
+	hs.free = at
+	return h
+}
