@@ -90,3 +90,23 @@ type VariableError struct {
 }
 
 func (e *VariableError) Error() string { return e.Path + ": " + e.Message }
+
+// orDefaults fills in what is zero from DefaultLimits.
+func (l Limits) orDefaults() Limits {
+	fill := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	fill(&l.Document, DefaultLimits.Document)
+	fill(&l.Tokens, DefaultLimits.Tokens)
+	fill(&l.Depth, DefaultLimits.Depth)
+	fill(&l.Aliases, DefaultLimits.Aliases)
+	fill(&l.RootFields, DefaultLimits.RootFields)
+	fill(&l.Directives, DefaultLimits.Directives)
+	fill(&l.Fragments, DefaultLimits.Fragments)
+	fill(&l.ValueDepth, DefaultLimits.ValueDepth)
+	fill(&l.ListItems, DefaultLimits.ListItems)
+	fill(&l.Walk, DefaultLimits.Walk)
+	return l
+}

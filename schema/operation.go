@@ -89,8 +89,10 @@ type Argument struct {
 	Literal *ast.Value
 	// Const is the coerced value when Literal holds no variable (Absent when
 	// omitted and without default). Dynamic says that Resolve must be asked.
+	// When Dynamic, Const is the argument's default (or Absent).
 	Const   Value
 	Dynamic bool
+	program *literal // set when Dynamic
 }
 
 // Condition is true when Var (an index into Operation.Variables, -1: none) has

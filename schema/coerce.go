@@ -1,0 +1,528 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// Coerce turns the variables of one request, a JSON object as the client sent
+// it, into typed values by the specification's CoerceVariableValues (section
+// 6.1.2). nil, an empty text and null are the empty object. Variables that the
+// operation does not declare are dropped, but all of the JSON is held to RFC
+// 8259 strictly: duplicate names at any depth, invalid UTF-8 and lone
+// surrogates are refused. limits bounds value depth, list items and, by Walk,
+// the number of values in all. Errors are *VariableError.
+func (op *Operation) Coerce(variables []byte, limits Limits) (*Variables, error) {
+	vars := &Variables{
+		Values: make([]Value, len(op.Variables)),
+		Given:  make([]bool, len(op.Variables)),
+	}
+	if len(bytes.TrimLeft(variables, " \t\r\n")) > 0 {
+		c := coercers.Get().(*coercer)
+		err := c.run(op, variables, limits.orDefaults(), vars)
+		c.release()
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i := range op.Variables {
+		v := &op.Variables[i]
+		if vars.Given[i] {
+			continue
+		}
+		if v.Default.Kind == Absent && v.Definition.Type.NonNull {
+			return nil, &VariableError{Path: "$" + v.Name, Message: "is required, of type " + v.Definition.Type.String()}
+		}
+		vars.Values[i] = v.Default
+	}
+	return vars, nil
+}
+
+// AppendVariables appends the JSON object of the variables that the client
+// gave, coerced, in the order of their definitions: what is forwarded. Defaults
+// are left out, those of variables and those of input fields alike: the
+// document and the schema carry them.
+func (op *Operation) AppendVariables(dst []byte, vars *Variables) []byte {
+	dst = append(dst, '{')
+	first := true
+	for i := range op.Variables {
+		if vars == nil || i >= len(vars.Given) || !vars.Given[i] {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = appendQuoted(dst, op.Variables[i].Name)
+		dst = append(dst, ':')
+		dst = vars.Values[i].appendJSON(dst, true)
+	}
+	return append(dst, '}')
+}
+
+// coercer reads one JSON text. Values are cut from text, its one copy.
+type coercer struct {
+	buf    bytes.Buffer
+	dec    jsontext.Decoder
+	text   string
+	limits Limits
+	values int
+
+	// items and fields are stacks, for lists and objects that are not yet complete.
+	items  []Value
+	fields []positioned
+}
+
+// positioned is a member with its place in the input object's definition.
+type positioned struct {
+	at    int
+	name  string
+	value Value
+}
+
+var coercers = sync.Pool{New: func() any { return new(coercer) }}
+
+// maxKept bounds what a pooled coercer holds on to.
+const maxKept = 1024
+
+func (c *coercer) release() {
+	clear(c.items[:cap(c.items)])
+	clear(c.fields[:cap(c.fields)])
+	c.items, c.fields = c.items[:0], c.fields[:0]
+	if cap(c.items) > maxKept {
+		c.items = nil
+	}
+	if cap(c.fields) > maxKept {
+		c.fields = nil
+	}
+	c.text = ""
+	c.buf = bytes.Buffer{}
+	coercers.Put(c)
+}
+
+func (c *coercer) run(op *Operation, variables []byte, limits Limits, vars *Variables) error {
+	c.buf = *bytes.NewBuffer(variables)
+	c.dec.Reset(&c.buf)
+	c.text, c.limits, c.values = string(variables), limits, 0
+	var err *VariableError
+	switch c.dec.PeekKind() {
+	case 'n':
+		err = c.skip()
+	case '{':
+		err = c.object(op, vars)
+	default:
+		if err = c.skip(); err == nil {
+			err = &VariableError{Message: "not a JSON object"}
+		}
+	}
+	if err == nil {
+		if _, e := c.dec.ReadToken(); !errors.Is(e, io.EOF) {
+			err = &VariableError{Message: "more than one JSON value"}
+		}
+	}
+	if err != nil {
+		err.Path = "$" + err.Path
+		return err
+	}
+	return nil
+}
+
+func (c *coercer) object(op *Operation, vars *Variables) *VariableError {
+	if _, err := c.dec.ReadToken(); err != nil {
+		return malformed(err)
+	}
+	find := op.variableFinder()
+	for c.dec.PeekKind() != '}' {
+		name, err := c.string()
+		if err != nil {
+			return err
+		}
+		i := find(name)
+		if i < 0 {
+			if err := c.skip(); err != nil {
+				return err
+			}
+			continue
+		}
+		t := op.Variables[i].Definition.Type
+		value, err := c.value(t, op.Schema.inputOf(t), 0)
+		if err != nil {
+			err.Path = name + err.Path
+			return err
+		}
+		vars.Values[i], vars.Given[i] = value, true
+	}
+	return c.end()
+}
+
+// fewVariables is how many names are searched one by one rather than hashed.
+const fewVariables = 16
+
+func (op *Operation) variableFinder() func(name string) int {
+	if len(op.Variables) <= fewVariables {
+		return func(name string) int {
+			for i := range op.Variables {
+				if op.Variables[i].Name == name {
+					return i
+				}
+			}
+			return -1
+		}
+	}
+	byName := make(map[string]int, len(op.Variables))
+	for i := range op.Variables {
+		byName[op.Variables[i].Name] = i
+	}
+	return func(name string) int {
+		if i, ok := byName[name]; ok {
+			return i
+		}
+		return -1
+	}
+}
+
+// value reads the next JSON value as one of type t, whose named type is named.
+func (c *coercer) value(t *ast.Type, named *inputType, depth int) (Value, *VariableError) {
+	kind := c.dec.PeekKind()
+	if err := c.count(); err != nil {
+		return Value{}, err
+	}
+	if kind == 'n' {
+		if err := c.skip(); err != nil {
+			return Value{}, err
+		}
+		if t.NonNull {
+			return Value{}, &VariableError{Message: "null where " + t.String() + " is required"}
+		}
+		return Value{Kind: Null}, nil
+	}
+	if t.Elem != nil {
+		if kind == '[' {
+			return c.list(t.Elem, named, depth)
+		}
+		item, err := c.value(t.Elem, named, depth)
+		return Value{Kind: List, Items: []Value{item}}, err
+	}
+	if named == nil {
+		return Value{}, &VariableError{Message: "type " + t.String() + " is not an input type"}
+	}
+	switch named.kind {
+	case customScalar:
+		return c.custom(depth)
+	case objectType:
+		if kind != '{' {
+			return Value{}, c.wrong(t)
+		}
+		return c.input(named, depth)
+	}
+	return c.scalar(t, named, kind)
+}
+
+// count counts one value against the total.
+func (c *coercer) count() *VariableError {
+	c.values++
+	if c.values > c.limits.Walk {
+		return &VariableError{Limit: true, Message: fmt.Sprintf("more than %d values in all", c.limits.Walk)}
+	}
+	return nil
+}
+
+// enter reads an opening bracket at the given depth.
+func (c *coercer) enter(depth int) *VariableError {
+	if depth >= c.limits.ValueDepth {
+		return &VariableError{Limit: true, Message: fmt.Sprintf("nested deeper than %d", c.limits.ValueDepth)}
+	}
+	if _, err := c.dec.ReadToken(); err != nil {
+		return malformed(err)
+	}
+	return nil
+}
+
+// end reads the closing bracket that is next.
+func (c *coercer) end() *VariableError {
+	if _, err := c.dec.ReadToken(); err != nil {
+		return malformed(err)
+	}
+	return nil
+}
+
+// list reads a list; elem is nil inside a custom scalar.
+func (c *coercer) list(elem *ast.Type, named *inputType, depth int) (Value, *VariableError) {
+	if err := c.enter(depth); err != nil {
+		return Value{}, err
+	}
+	base := len(c.items)
+	for c.dec.PeekKind() != ']' {
+		n := len(c.items) - base
+		if n == c.limits.ListItems {
+			return Value{}, &VariableError{Limit: true, Message: fmt.Sprintf("more than %d items", n)}
+		}
+		var item Value
+		var err *VariableError
+		if elem == nil {
+			if err = c.count(); err == nil {
+				item, err = c.custom(depth + 1)
+			}
+		} else {
+			item, err = c.value(elem, named, depth+1)
+		}
+		if err != nil {
+			err.Path = "[" + strconv.Itoa(n) + "]" + err.Path
+			return Value{}, err
+		}
+		c.items = append(c.items, item)
+	}
+	items := append([]Value(nil), c.items[base:]...)
+	c.items = c.items[:base]
+	return Value{Kind: List, Items: items}, c.end()
+}
+
+// input reads an input object.
+func (c *coercer) input(t *inputType, depth int) (Value, *VariableError) {
+	if err := c.enter(depth); err != nil {
+		return Value{}, err
+	}
+	base := len(c.fields)
+	for c.dec.PeekKind() != '}' {
+		name, err := c.string()
+		if err != nil {
+			return Value{}, err
+		}
+		at, ok := t.names[name]
+		if !ok {
+			return Value{}, &VariableError{Path: "." + clip(name), Message: "is not a field of " + t.def.Name}
+		}
+		f := &t.fields[at]
+		value, err := c.value(f.def.Type, f.named, depth+1)
+		if err != nil {
+			err.Path = "." + f.def.Name + err.Path
+			return Value{}, err
+		}
+		c.fields = append(c.fields, positioned{at, f.def.Name, value})
+	}
+	if err := c.end(); err != nil {
+		return Value{}, err
+	}
+	given := c.fields[base:]
+	c.fields = c.fields[:base]
+	if t.oneOf && (len(given) != 1 || given[0].value.Kind == Null) {
+		return Value{}, &VariableError{Message: "exactly one field of " + t.def.Name + " must be given, and not as null"}
+	}
+	return t.complete(given)
+}
+
+// complete puts the given members in the order of the definition, fills in
+// defaults and looks for required fields.
+func (t *inputType) complete(given []positioned) (Value, *VariableError) {
+	if !sort.SliceIsSorted(given, func(i, j int) bool { return given[i].at < given[j].at }) {
+		sort.Slice(given, func(i, j int) bool { return given[i].at < given[j].at })
+	}
+	members := make([]Member, 0, len(given)+t.fallbacks)
+	for i := range t.fields {
+		f := &t.fields[i]
+		switch {
+		case len(given) > 0 && given[0].at == i:
+			members = append(members, Member{Name: f.def.Name, Value: given[0].value, Field: f.def})
+			given = given[1:]
+		case f.required:
+			return Value{}, &VariableError{Path: "." + f.def.Name, Message: "is required, of type " + f.def.Type.String()}
+		case f.fallback.Kind != Absent:
+			members = append(members, Member{Name: f.def.Name, Value: f.fallback, Field: f.def, Defaulted: true})
+		}
+	}
+	return Value{Kind: Object, Members: members}, nil
+}
+
+// custom reads any JSON as the value of a custom scalar.
+func (c *coercer) custom(depth int) (Value, *VariableError) {
+	switch kind := c.dec.PeekKind(); kind {
+	case '[':
+		return c.list(nil, nil, depth)
+	case '{':
+		return c.customObject(depth)
+	case '"':
+		text, err := c.string()
+		return Value{Kind: String, Text: text}, err
+	case 'n':
+		return Value{Kind: Null}, c.skip()
+	default:
+		raw, err := c.raw()
+		if err != nil {
+			return Value{}, err
+		}
+		return Value{Kind: leafKind(raw), Text: raw}, nil
+	}
+}
+
+// leafKind is the kind of a JSON true, false or number.
+func leafKind(raw string) Kind {
+	switch {
+	case raw == "true" || raw == "false":
+		return Bool
+	case strings.ContainsAny(raw, ".eE"):
+		return Float
+	}
+	return Int
+}
+
+func (c *coercer) customObject(depth int) (Value, *VariableError) {
+	if err := c.enter(depth); err != nil {
+		return Value{}, err
+	}
+	base := len(c.fields)
+	for c.dec.PeekKind() != '}' {
+		name, err := c.string()
+		if err == nil {
+			err = c.count()
+		}
+		if err != nil {
+			return Value{}, err
+		}
+		value, err := c.custom(depth + 1)
+		if err != nil {
+			err.Path = "." + clip(name) + err.Path
+			return Value{}, err
+		}
+		c.fields = append(c.fields, positioned{name: name, value: value})
+	}
+	members := make([]Member, len(c.fields)-base)
+	for i, f := range c.fields[base:] {
+		members[i] = Member{Name: f.name, Value: f.value}
+	}
+	c.fields = c.fields[:base]
+	return Value{Kind: Object, Members: members}, c.end()
+}
+
+// scalar reads a built-in scalar or an enum value.
+func (c *coercer) scalar(t *ast.Type, named *inputType, kind jsontext.Kind) (Value, *VariableError) {
+	switch {
+	case kind == '"' && (named.kind == stringScalar || named.kind == idScalar):
+		text, err := c.string()
+		return Value{Kind: String, Text: text}, err
+	case kind == '"' && named.kind == enumType:
+		text, err := c.string()
+		if err != nil {
+			return Value{}, err
+		}
+		if _, ok := named.names[text]; !ok {
+			return Value{}, &VariableError{Message: strconv.Quote(clip(text)) + " is not a value of enum " + named.def.Name}
+		}
+		return Value{Kind: Enum, Text: text}, nil
+	case (kind == 't' || kind == 'f') && named.kind == booleanScalar:
+		raw, err := c.raw()
+		return Value{Kind: Bool, Text: raw}, err
+	case kind == '0' && named.kind != stringScalar && named.kind != enumType && named.kind != booleanScalar:
+		raw, err := c.raw()
+		if err != nil {
+			return Value{}, err
+		}
+		if v, ok := number(raw, named.kind); ok {
+			return v, nil
+		}
+		return Value{}, &VariableError{Message: "the number " + clip(raw) + " is not a value of type " + t.String()}
+	}
+	return Value{}, c.wrong(t)
+}
+
+// number coerces a JSON number. Int and ID take any spelling of an integer, as
+// graphql-js does: 1e3 is 1000.
+func number(raw string, kind inputKind) (Value, bool) {
+	f, err := strconv.ParseFloat(raw, 64)
+	if err != nil {
+		return Value{}, false
+	}
+	switch kind {
+	case floatScalar:
+		return Value{Kind: Float, Text: raw}, true
+	case intScalar:
+		if f != math.Trunc(f) || f < math.MinInt32 || f > math.MaxInt32 {
+			return Value{}, false
+		}
+		return Value{Kind: Int, Text: strconv.FormatInt(int64(f), 10)}, true
+	case idScalar:
+		if leafKind(raw) == Int {
+			return Value{Kind: String, Text: canonicalInt(raw, int64(f))}, true
+		}
+		const exact = 1 << 53
+		if f != math.Trunc(f) || math.Abs(f) > exact {
+			return Value{}, false
+		}
+		return Value{Kind: String, Text: strconv.FormatInt(int64(f), 10)}, true
+	}
+	return Value{}, false
+}
+
+// wrong is the error for the next value, which it names by its JSON kind only.
+func (c *coercer) wrong(t *ast.Type) *VariableError {
+	kind := c.dec.PeekKind()
+	if kind == 0 {
+		if err := c.skip(); err != nil {
+			return err
+		}
+		return &VariableError{Message: "not valid JSON"}
+	}
+	name := map[jsontext.Kind]string{
+		'"': "a string", '0': "a number", 't': "true", 'f': "false", '{': "an object", '[': "a list",
+	}[kind]
+	return &VariableError{Message: name + " where " + t.String() + " is expected"}
+}
+
+// string reads a string, as a name or as a value.
+func (c *coercer) string() (string, *VariableError) {
+	raw, err := c.raw()
+	if err != nil {
+		return "", err
+	}
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", &VariableError{Message: "not a string"}
+	}
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], nil
+	}
+	text, e := jsontext.AppendUnquote(nil, raw)
+	if e != nil {
+		return "", malformed(e)
+	}
+	return string(text), nil
+}
+
+// raw reads the next value whole and returns it as a part of text.
+func (c *coercer) raw() (string, *VariableError) {
+	raw, err := c.dec.ReadValue()
+	if err != nil {
+		return "", malformed(err)
+	}
+	end := c.dec.InputOffset()
+	return c.text[end-int64(len(raw)) : end], nil
+}
+
+// skip reads over the next value.
+func (c *coercer) skip() *VariableError {
+	if err := c.dec.SkipValue(); err != nil {
+		return malformed(err)
+	}
+	return nil
+}
+
+// malformed reports JSON that is not strict, without repeating any of it.
+func malformed(err error) *VariableError {
+	message := "not valid JSON"
+	var syntactic *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		message = "not valid JSON: a name occurs twice in one object"
+	case errors.As(err, &syntactic):
+		message = fmt.Sprintf("not valid JSON at byte %d", syntactic.ByteOffset)
+	}
+	return &VariableError{Message: message}
+}
