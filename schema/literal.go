@@ -339,11 +339,11 @@ func repeatedField(child *ast.ChildValue) *ValidationError {
 
 func wrongValue(v *ast.Value, t *ast.Type) *ValidationError {
 	return validationAt(v.Position, "ValuesOfCorrectType",
-		fmt.Sprintf("expected a value of type %s, found %s", t, describe(v)))
+		fmt.Sprintf("expected a value of type %s, found %s", t, shown(v)))
 }
 
-// describe names a literal without repeating more than its start.
-func describe(v *ast.Value) string {
+// shown names a literal without repeating more than its start.
+func shown(v *ast.Value) string {
 	switch v.Kind {
 	case ast.ListValue:
 		return "a list"
