@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,13 +80,6 @@ type coercer struct {
 	// items and fields are stacks, for lists and objects that are not yet complete.
 	items  []Value
 	fields []positioned
-}
-
-// positioned is a member with its place in the input object's definition.
-type positioned struct {
-	at    int
-	name  string
-	value Value
 }
 
 var coercers = sync.Pool{New: func() any { return new(coercer) }}
@@ -232,9 +224,13 @@ func (c *coercer) value(t *ast.Type, named *inputType, depth int) (Value, *Varia
 func (c *coercer) count() *VariableError {
 	c.values++
 	if c.values > c.limits.Walk {
-		return &VariableError{Limit: true, Message: fmt.Sprintf("more than %d values in all", c.limits.Walk)}
+		return c.tooMany()
 	}
 	return nil
+}
+
+func (c *coercer) tooMany() *VariableError {
+	return &VariableError{Limit: true, Message: fmt.Sprintf("more than %d values in all", c.limits.Walk)}
 }
 
 // enter reads an opening bracket at the given depth.
@@ -318,29 +314,14 @@ func (c *coercer) input(t *inputType, depth int) (Value, *VariableError) {
 	if t.oneOf && (len(given) != 1 || given[0].value.Kind == Null) {
 		return Value{}, &VariableError{Message: "exactly one field of " + t.def.Name + " must be given, and not as null"}
 	}
-	return t.complete(given)
-}
-
-// complete puts the given members in the order of the definition, fills in
-// defaults and looks for required fields.
-func (t *inputType) complete(given []positioned) (Value, *VariableError) {
-	if !sort.SliceIsSorted(given, func(i, j int) bool { return given[i].at < given[j].at }) {
-		sort.Slice(given, func(i, j int) bool { return given[i].at < given[j].at })
+	value, wrong := t.complete(given)
+	if wrong != nil { // no name repeats in strict JSON
+		return Value{}, &VariableError{Path: "." + wrong.def.Name, Message: "is required, of type " + wrong.def.Type.String()}
 	}
-	members := make([]Member, 0, len(given)+t.fallbacks)
-	for i := range t.fields {
-		f := &t.fields[i]
-		switch {
-		case len(given) > 0 && given[0].at == i:
-			members = append(members, Member{Name: f.def.Name, Value: given[0].value, Field: f.def})
-			given = given[1:]
-		case f.required:
-			return Value{}, &VariableError{Path: "." + f.def.Name, Message: "is required, of type " + f.def.Type.String()}
-		case f.fallback.Kind != Absent:
-			members = append(members, Member{Name: f.def.Name, Value: f.fallback, Field: f.def, Defaulted: true})
-		}
+	if c.values += len(value.Members) - len(given); c.values > c.limits.Walk {
+		return Value{}, c.tooMany()
 	}
-	return Value{Kind: Object, Members: members}, nil
+	return value, nil
 }
 
 // custom reads any JSON as the value of a custom scalar.

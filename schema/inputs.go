@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/vektah/gqlparser/v2/ast"
 )
@@ -27,8 +29,8 @@ type inputType struct {
 	names  map[string]int // enum values or input fields, to their position
 	fields []inputField
 	oneOf  bool
-	// fallbacks is the number of fields with a default.
-	fallbacks int
+	// implied lists the fields that are required or have a default, in order.
+	implied []int
 }
 
 type inputField struct {
@@ -107,8 +109,8 @@ func newInputType(def *ast.Definition) *inputType {
 		t.fields = make([]inputField, len(def.Fields))
 		for i, f := range def.Fields {
 			t.names[f.Name] = i
-			if f.DefaultValue != nil {
-				t.fallbacks++
+			if f.Type.NonNull || f.DefaultValue != nil {
+				t.implied = append(t.implied, i)
 			}
 			t.fields[i] = inputField{def: f, required: f.Type.NonNull && f.DefaultValue == nil}
 		}
@@ -119,6 +121,45 @@ func newInputType(def *ast.Definition) *inputType {
 		}[def.Name]
 	}
 	return t
+}
+
+// positioned is a given member with its place in the definition.
+type positioned struct {
+	at    int
+	name  string
+	value Value
+}
+
+// complete makes an input object of the given members, which it may reorder: in
+// the order of the definition, with defaults filled in. wrong is the first
+// field that is required and not given, or else one that is given twice.
+func (t *inputType) complete(given []positioned) (v Value, wrong *inputField) {
+	byPlace := func(a, b positioned) int { return cmp.Compare(a.at, b.at) }
+	if !slices.IsSortedFunc(given, byPlace) {
+		slices.SortStableFunc(given, byPlace)
+	}
+	members := make([]Member, 0, len(given)+len(t.implied))
+	for i, j := 0, 0; i < len(given) || j < len(t.implied); {
+		if j == len(t.implied) || i < len(given) && given[i].at <= t.implied[j] {
+			f := &t.fields[given[i].at]
+			if i > 0 && given[i-1].at == given[i].at {
+				return Value{}, &inputField{def: f.def}
+			}
+			if j < len(t.implied) && given[i].at == t.implied[j] {
+				j++
+			}
+			members = append(members, Member{Name: f.def.Name, Value: given[i].value, Field: f.def})
+			i++
+			continue
+		}
+		f := &t.fields[t.implied[j]]
+		if f.required {
+			return Value{}, f
+		}
+		members = append(members, Member{Name: f.def.Name, Value: f.fallback, Field: f.def, Defaulted: true})
+		j++
+	}
+	return Value{Kind: Object, Members: members}, nil
 }
 
 // defaults coerces the defaults of input fields and arguments, each after

@@ -2,287 +2,272 @@ package schema
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf8"
 
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// literalKind says how a compiled literal gets its value.
-type literalKind uint8
+// reference is the Kind of a variable inside an Argument's template: Text is
+// the variable's position in Operation.Variables in decimal, Items holds the
+// default of the input field that it is given to, if there is one. No value
+// that leaves this package has it.
+const reference Kind = math.MaxUint8
 
-const (
-	constantLiteral literalKind = iota
-	variableLiteral
-	listLiteral
-	objectLiteral
-)
-
-// literal is a literal compiled against its type: constants are coerced,
-// variables are positions in Operation.Variables.
-type literal struct {
-	kind     literalKind
-	constant Value
-	variable int32
-	items    []literal
-	members  []literalMember
-}
-
-type literalMember struct {
-	name  string
-	field *ast.FieldDefinition // nil inside a custom scalar
-	value literal
-	// fallback is the input field's default, for a variable that is absent.
-	fallback Value
-	// defaulted is set where the document leaves the field out.
-	defaulted bool
-}
-
-// literals compiles the literals of one operation.
+// literals coerces the literals of one document.
 type literals struct {
 	schema *Schema
 	// variable returns the position of the named variable, or -1; nil where
 	// no variable is allowed.
 	variable func(name string) int32
+	// references counts the variables met.
+	references int
+	fields     []positioned // stack, for objects that are not yet complete
 }
 
 // constant coerces a literal without variables, such as a variable's default.
 func (s *Schema) constant(v *ast.Value, t *ast.Type) (Value, *ValidationError) {
-	l, err := literals{schema: s}.compile(v, t)
-	return l.constant, err
+	c := literals{schema: s}
+	return c.value(v, t)
 }
 
 // argument compiles one argument of a field or directive; v is nil where the
 // client left it out. variable returns the position of the named variable in
 // Operation.Variables. The error's rule is ValuesOfCorrectType,
-// UniqueInputFieldNames, ProvidedRequiredArguments or NoUndefinedVariables.
+// UniqueInputFieldNames or NoUndefinedVariables. Whether a variable's type is
+// allowed where it stands is not looked at.
 func (s *Schema) argument(def *ast.ArgumentDefinition, v *ast.Value, variable func(name string) int32) (Argument, *ValidationError) {
 	a := Argument{Definition: def, Literal: v, Const: s.arguments[def]}
 	if v == nil {
 		return a, nil
 	}
-	l, err := literals{schema: s, variable: variable}.compile(v, def.Type)
+	c := literals{schema: s, variable: variable}
+	value, err := c.value(v, def.Type)
 	if err != nil {
 		return a, err
 	}
-	if l.kind == constantLiteral {
-		a.Const = l.constant
+	if c.references == 0 {
+		a.Const = value
 		return a, nil
 	}
-	a.Dynamic, a.program = true, &l
+	a.Dynamic, a.template = true, value
 	return a, nil
 }
 
 // Resolve returns the argument's value under vars: Const unless Dynamic. A bare
 // variable that is absent leaves the argument to its default, which is Const;
 // elsewhere it is null in a list, and an omitted field in an object. A nil vars
-// has no variables.
+// has no variables. What holds no variable is not copied.
 func (a *Argument) Resolve(vars *Variables) Value {
 	if !a.Dynamic {
 		return a.Const
 	}
-	if a.program.kind == variableLiteral {
-		if v := vars.value(a.program.variable); v.Kind != Absent {
-			return v
-		}
+	v, _ := a.template.resolve(vars)
+	if v.Kind == Absent {
 		return a.Const
 	}
-	return a.program.resolve(vars)
+	return v
 }
 
-// resolve returns Absent only for a variable that is absent.
-func (l *literal) resolve(vars *Variables) Value {
-	switch l.kind {
-	case variableLiteral:
-		return vars.value(l.variable)
-	case listLiteral:
-		items := make([]Value, len(l.items))
-		for i := range l.items {
-			items[i] = l.items[i].resolve(vars)
-			if items[i].Kind == Absent {
-				items[i].Kind = Null
-			}
-		}
-		return Value{Kind: List, Items: items}
-	case objectLiteral:
-		members := make([]Member, 0, len(l.members))
-		for i := range l.members {
-			m := &l.members[i]
-			v, defaulted := m.value.resolve(vars), m.defaulted
-			if v.Kind == Absent {
-				v, defaulted = m.fallback, true
-			}
-			if v.Kind != Absent {
-				members = append(members, Member{Name: m.name, Value: v, Field: m.field, Defaulted: defaulted})
-			}
-		}
-		return Value{Kind: Object, Members: members}
+// resolve puts values in the place of references; changed is false when v holds
+// none. It returns Absent only for a reference to a variable that is absent.
+func (v Value) resolve(vars *Variables) (resolved Value, changed bool) {
+	switch v.Kind {
+	case reference:
+		return vars.value(v.position()), true
+	case List:
+		return v.resolveItems(vars)
+	case Object:
+		return v.resolveMembers(vars)
 	}
-	return l.constant
+	return v, false
 }
 
-func (c literals) compile(v *ast.Value, t *ast.Type) (literal, *ValidationError) {
+// position is the variable that a reference stands for.
+func (v Value) position() int32 {
+	n := int32(0)
+	for i := range len(v.Text) {
+		n = n*10 + int32(v.Text[i]-'0')
+	}
+	return n
+}
+
+func (v Value) resolveItems(vars *Variables) (Value, bool) {
+	var items []Value
+	for i := range v.Items {
+		item, changed := v.Items[i].resolve(vars)
+		if !changed {
+			continue
+		}
+		if items == nil {
+			items = append(items, v.Items...)
+		}
+		if item.Kind == Absent {
+			item = Value{Kind: Null}
+		}
+		items[i] = item
+	}
+	if items == nil {
+		return v, false
+	}
+	return Value{Kind: List, Items: items}, true
+}
+
+func (v Value) resolveMembers(vars *Variables) (Value, bool) {
+	var members []Member // nil while nothing has changed
+	for i := range v.Members {
+		m := v.Members[i]
+		value, changed := m.Value.resolve(vars)
+		if changed && members == nil {
+			members = append(make([]Member, 0, len(v.Members)), v.Members[:i]...)
+		}
+		switch {
+		case members == nil:
+			continue
+		case value.Kind != Absent:
+			m.Value = value
+		case len(m.Value.Items) > 0:
+			m.Value, m.Defaulted = m.Value.Items[0], true
+		default:
+			continue
+		}
+		members = append(members, m)
+	}
+	if members == nil {
+		return v, false
+	}
+	return Value{Kind: Object, Members: members}, true
+}
+
+// value coerces a literal to type t.
+func (c *literals) value(v *ast.Value, t *ast.Type) (Value, *ValidationError) {
 	switch {
 	case v.Kind == ast.Variable:
 		return c.reference(v)
 	case v.Kind == ast.NullValue:
 		if t.NonNull {
-			return literal{}, wrongValue(v, t)
+			return Value{}, wrongValue(v, t)
 		}
-		return literal{constant: Value{Kind: Null}}, nil
+		return Value{Kind: Null}, nil
 	case t.Elem != nil && v.Kind == ast.ListValue:
 		return c.list(v, t.Elem)
 	case t.Elem != nil:
-		item, err := c.compile(v, t.Elem)
-		return listOf([]literal{item}), err
+		item, err := c.value(v, t.Elem)
+		return Value{Kind: List, Items: []Value{item}}, err
 	}
 	named := c.schema.inputOf(t)
 	if named == nil {
-		return literal{}, wrongValue(v, t)
+		return Value{}, wrongValue(v, t)
 	}
 	switch named.kind {
 	case customScalar:
 		return c.custom(v)
 	case objectType:
 		if v.Kind != ast.ObjectValue {
-			return literal{}, wrongValue(v, t)
+			return Value{}, wrongValue(v, t)
 		}
 		return c.object(v, named)
 	}
 	value, ok := scalarLiteral(v, named)
 	if !ok {
-		return literal{}, wrongValue(v, t)
+		return Value{}, wrongValue(v, t)
 	}
-	return literal{constant: value}, nil
+	return value, nil
 }
 
-func (c literals) reference(v *ast.Value) (literal, *ValidationError) {
+func (c *literals) reference(v *ast.Value) (Value, *ValidationError) {
 	i := int32(-1)
 	if c.variable != nil {
 		i = c.variable(v.Raw)
 	}
 	if i < 0 {
-		return literal{}, validationAt(v.Position, "NoUndefinedVariables", "variable $"+clip(v.Raw)+" is not defined")
+		return Value{}, validationAt(v.Position, "NoUndefinedVariables", "variable $"+clip(v.Raw)+" is not defined")
 	}
-	return literal{kind: variableLiteral, variable: i}, nil
+	c.references++
+	return Value{Kind: reference, Text: strconv.Itoa(int(i))}, nil
 }
 
-func (c literals) list(v *ast.Value, elem *ast.Type) (literal, *ValidationError) {
-	items := make([]literal, len(v.Children))
+// list coerces the items of a list; elem is nil inside a custom scalar.
+func (c *literals) list(v *ast.Value, elem *ast.Type) (Value, *ValidationError) {
+	items := make([]Value, len(v.Children))
 	for i, child := range v.Children {
 		var err *ValidationError
-		if items[i], err = c.compile(child.Value, elem); err != nil {
-			return literal{}, err
+		if elem == nil {
+			items[i], err = c.custom(child.Value)
+		} else {
+			items[i], err = c.value(child.Value, elem)
+		}
+		if err != nil {
+			return Value{}, err
 		}
 	}
-	return listOf(items), nil
+	return Value{Kind: List, Items: items}, nil
 }
 
-// listOf is a constant when all of its items are.
-func listOf(items []literal) literal {
-	for i := range items {
-		if items[i].kind != constantLiteral {
-			return literal{kind: listLiteral, items: items}
-		}
-	}
-	values := make([]Value, len(items))
-	for i := range items {
-		values[i] = items[i].constant
-	}
-	return literal{constant: Value{Kind: List, Items: values}}
-}
-
-// object compiles an input object: members in schema order, each field at most
-// once, defaults filled in.
-func (c literals) object(v *ast.Value, t *inputType) (literal, *ValidationError) {
-	given := make([]*ast.ChildValue, len(t.fields))
-	for _, child := range v.Children {
-		i, ok := t.names[child.Name]
-		if !ok {
-			return literal{}, validationAt(child.Position, "ValuesOfCorrectType",
-				fmt.Sprintf("field %q is not defined by type %s", clip(child.Name), t.def.Name))
-		}
-		if given[i] != nil {
-			return literal{}, repeatedField(child)
-		}
-		given[i] = child
-	}
+// object coerces an input object.
+func (c *literals) object(v *ast.Value, t *inputType) (Value, *ValidationError) {
 	if t.oneOf && len(v.Children) != 1 {
-		return literal{}, validationAt(v.Position, "ValuesOfCorrectType",
+		return Value{}, validationAt(v.Position, "ValuesOfCorrectType",
 			fmt.Sprintf("exactly one field of %s must be given", t.def.Name))
 	}
-	members := make([]literalMember, 0, len(v.Children))
-	for i := range t.fields {
-		f := &t.fields[i]
-		m := literalMember{name: f.def.Name, field: f.def, fallback: f.fallback}
-		switch {
-		case given[i] != nil:
-			var err *ValidationError
-			if m.value, err = c.compile(given[i].Value, f.def.Type); err != nil {
-				return literal{}, err
-			}
-			if t.oneOf && m.value.kind == constantLiteral && m.value.constant.Kind == Null {
-				return literal{}, wrongValue(given[i].Value, ast.NonNullNamedType(f.def.Type.Name(), nil))
-			}
-		case f.required:
-			return literal{}, validationAt(v.Position, "ValuesOfCorrectType",
-				fmt.Sprintf("field %s.%s is required", t.def.Name, f.def.Name))
-		case f.fallback.Kind == Absent:
-			continue
-		default:
-			m.value, m.defaulted = literal{constant: f.fallback}, true
+	base := len(c.fields)
+	for _, child := range v.Children {
+		at, ok := t.names[child.Name]
+		if !ok {
+			return Value{}, validationAt(child.Position, "ValuesOfCorrectType",
+				fmt.Sprintf("%q is not a field of %s", clip(child.Name), t.def.Name))
 		}
-		members = append(members, m)
+		f := &t.fields[at]
+		value, err := c.value(child.Value, f.def.Type)
+		if err != nil {
+			return Value{}, err
+		}
+		if t.oneOf && value.Kind == Null {
+			return Value{}, wrongValue(child.Value, ast.NonNullNamedType(f.def.Type.Name(), nil))
+		}
+		if value.Kind == reference && f.fallback.Kind != Absent {
+			value.Items = []Value{f.fallback}
+		}
+		c.fields = append(c.fields, positioned{at: at, name: f.def.Name, value: value})
 	}
-	return objectOf(members), nil
+	given := c.fields[base:]
+	c.fields = c.fields[:base]
+	value, wrong := t.complete(given)
+	switch {
+	case wrong == nil:
+		return value, nil
+	case wrong.required:
+		return Value{}, validationAt(v.Position, "ValuesOfCorrectType",
+			fmt.Sprintf("field %s.%s is required, of type %s", t.def.Name, wrong.def.Name, wrong.def.Type))
+	}
+	return Value{}, repeatedField(v, wrong.def.Name)
 }
 
-// objectOf is a constant when all of its members are.
-func objectOf(members []literalMember) literal {
-	for i := range members {
-		if members[i].value.kind != constantLiteral {
-			return literal{kind: objectLiteral, members: members}
-		}
-	}
-	values := make([]Member, len(members))
-	for i := range members {
-		m := &members[i]
-		values[i] = Member{Name: m.name, Value: m.value.constant, Field: m.field, Defaulted: m.defaulted}
-	}
-	return literal{constant: Value{Kind: Object, Members: values}}
-}
-
-// custom compiles a literal of a custom scalar: any literal, as written.
-func (c literals) custom(v *ast.Value) (literal, *ValidationError) {
+// custom takes a literal of a custom scalar as it is written.
+func (c *literals) custom(v *ast.Value) (Value, *ValidationError) {
 	switch v.Kind {
 	case ast.Variable:
 		return c.reference(v)
 	case ast.ListValue:
-		items := make([]literal, len(v.Children))
-		for i, child := range v.Children {
-			var err *ValidationError
-			if items[i], err = c.custom(child.Value); err != nil {
-				return literal{}, err
-			}
-		}
-		return listOf(items), nil
+		return c.list(v, nil)
 	case ast.ObjectValue:
-		members := make([]literalMember, len(v.Children))
+		members := make([]Member, len(v.Children))
 		seen := make(map[string]struct{}, len(v.Children))
 		for i, child := range v.Children {
 			if _, ok := seen[child.Name]; ok {
-				return literal{}, repeatedField(child)
+				return Value{}, repeatedField(v, child.Name)
 			}
 			seen[child.Name] = struct{}{}
 			value, err := c.custom(child.Value)
 			if err != nil {
-				return literal{}, err
+				return Value{}, err
 			}
-			members[i] = literalMember{name: child.Name, value: value}
+			members[i] = Member{Name: child.Name, Value: value}
 		}
-		return objectOf(members), nil
+		return Value{Kind: Object, Members: members}, nil
 	}
-	return literal{constant: untypedLiteral(v)}, nil
+	return untypedLiteral(v), nil
 }
 
 // untypedLiteral is the value of a leaf literal where no type says more.
@@ -332,9 +317,17 @@ func canonicalInt(raw string, n int64) string {
 	return raw
 }
 
-func repeatedField(child *ast.ChildValue) *ValidationError {
-	return validationAt(child.Position, "UniqueInputFieldNames",
-		fmt.Sprintf("there can be only one input field named %q", clip(child.Name)))
+// repeatedField points at the second use of the name in an object literal.
+func repeatedField(v *ast.Value, name string) *ValidationError {
+	pos, uses := v.Position, 0
+	for _, child := range v.Children {
+		if child.Name == name {
+			if uses++; uses == 2 {
+				pos = child.Position
+			}
+		}
+	}
+	return validationAt(pos, "UniqueInputFieldNames", fmt.Sprintf("there can be only one input field named %q", clip(name)))
 }
 
 func wrongValue(v *ast.Value, t *ast.Type) *ValidationError {

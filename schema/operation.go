@@ -92,7 +92,8 @@ type Argument struct {
 	// When Dynamic, Const is the argument's default (or Absent).
 	Const   Value
 	Dynamic bool
-	program *literal // set when Dynamic
+	// template is the coerced literal with references in the place of variables; set when Dynamic.
+	template Value
 }
 
 // Condition is true when Var (an index into Operation.Variables, -1: none) has

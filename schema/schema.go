@@ -2,6 +2,7 @@ package schema
 
 import (
 	"sort"
+	"sync"
 
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/validator"
@@ -21,6 +22,8 @@ type Schema struct {
 	inputs map[string]*inputType
 	// arguments holds the coerced defaults of field and directive arguments.
 	arguments map[*ast.ArgumentDefinition]Value
+	// reach memoises InputReach: *inputType to []InputField.
+	reach sync.Map
 }
 
 // AST returns the gqlparser schema. Read only. As gqlparser has it, the query
