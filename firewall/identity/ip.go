@@ -1,0 +1,69 @@
+package identity
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// ClientIP returns the address of the client that sent r: the peer of the
+// connection or, as far as the peer is one of the trusted proxies, the
+// right-most X-Forwarded-For entry that no trusted proxy's address holds.
+// Entries to the left of it are what the client may have written itself and
+// are not read. An entry that is no address ends the walk at the proxy that
+// reported it. IPv4-mapped addresses are returned as IPv4 and zones are
+// dropped. The result is the zero Addr when r.RemoteAddr has no address, as
+// with a Unix socket.
+func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	client, ok := parseHop(r.RemoteAddr)
+	if !ok || !contains(trusted, client) {
+		return client
+	}
+	headers := r.Header["X-Forwarded-For"]
+	for i := len(headers) - 1; i >= 0; i-- {
+		for rest, more := headers[i], true; more; {
+			var entry string
+			comma := strings.LastIndexByte(rest, ',')
+			entry, more = rest[comma+1:], comma >= 0
+			if more {
+				rest = rest[:comma]
+			}
+			hop, ok := parseHop(strings.Trim(entry, " \t"))
+			if !ok {
+				return client
+			}
+			client = hop
+			if !contains(trusted, client) {
+				return client
+			}
+		}
+	}
+	return client
+}
+
+// parseHop reads an address with or without a port, as RemoteAddr and the
+// X-Forwarded-For of several proxies have it.
+func parseHop(text string) (netip.Addr, bool) {
+	bare := text
+	if n := len(text); n > 2 && text[0] == '[' && text[n-1] == ']' {
+		bare = text[1 : n-1]
+	}
+	addr, err := netip.ParseAddr(bare)
+	if err != nil {
+		both, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		addr = both.Addr()
+	}
+	return addr.Unmap().WithZone(""), true
+}
+
+func contains(list []netip.Prefix, addr netip.Addr) bool {
+	for _, prefix := range list {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

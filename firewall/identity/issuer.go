@@ -1,0 +1,207 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// issuer judges the tokens of one configured issuer.
+type issuer struct {
+	name      string
+	audiences map[string]bool
+	leeway    time.Duration
+	claims    claimMap
+	cookie    string
+	source    *source[keySet]
+}
+
+// newIssuer returns the issuer even when it fails to start.
+func newIssuer(ctx, stop context.Context, c *JWTConfig, fetch *fetcher, o *options) (*issuer, error) {
+	is := &issuer{
+		name:      c.Issuer,
+		audiences: make(map[string]bool, len(c.Audiences)),
+		leeway:    c.Leeway,
+		claims:    newClaimMap(c.Claims),
+		cookie:    c.Cookie,
+	}
+	if is.leeway == 0 {
+		is.leeway = defaultLeeway
+	}
+	for _, audience := range c.Audiences {
+		is.audiences[audience] = true
+	}
+	allowed := c.Algorithms
+	if len(allowed) == 0 {
+		allowed = defaultAlgorithms()
+	}
+	is.source = &source[keySet]{
+		every: o.refresh,
+		parse: func(document []byte, prior *keySet) (*keySet, error) {
+			keys, err := parseKeys(document, allowed, prior)
+			if err == nil && prior == nil && len(keys.keys) == 0 {
+				return nil, fmt.Errorf("has no key that could verify a token: %q", keys.skipped)
+			}
+			return keys, err
+		},
+		retire: retireKeys,
+		count:  func(keys *keySet) (int, []string) { return len(keys.keys), keys.skipped },
+		report: o.report,
+	}
+	switch {
+	case c.JWKSFile != "":
+		is.source.name, is.source.every = c.JWKSFile, filePoll
+		is.source.load = (&watchedFile{path: c.JWKSFile}).load
+	case c.Discovery:
+		is.source.name = c.Issuer
+		is.source.load = func(ctx context.Context) ([]byte, error) {
+			address, err := fetch.discover(ctx, c.Issuer)
+			if err != nil {
+				return nil, err
+			}
+			return fetch.get(ctx, address)
+		}
+	default:
+		is.source.name = c.JWKSURL
+		is.source.load = func(ctx context.Context) ([]byte, error) { return fetch.get(ctx, c.JWKSURL) }
+	}
+	return is, is.source.start(ctx, stop, c.OnUnreachable == Continue)
+}
+
+// retireKeys revokes the keys of prior that next does not have.
+func retireKeys(prior, next *keySet) {
+	kept := make(map[*verificationKey]bool, len(next.keys))
+	for _, key := range next.keys {
+		kept[key] = true
+	}
+	for _, key := range prior.keys {
+		if !kept[key] {
+			key.revoked.Store(true)
+		}
+	}
+}
+
+// signed verifies a JWT, or finds the verdict of an earlier request on it.
+func (v *Verifier) signed(ctx context.Context, found credential, cert *Identity) (*Identity, error) {
+	now := time.Now()
+	of := digestOf(found.text)
+	known := v.verified.get(of, now)
+	if known == nil {
+		var err error
+		if known, err = v.verifySigned(ctx, found.text, now); err != nil {
+			return nil, err
+		}
+		v.verified.put(of, known)
+	}
+	if found.cookie != "" && known.issuer.cookie != found.cookie {
+		return nil, errors.New("the token's issuer is not the one of the cookie")
+	}
+	if known.bound != "" && (cert == nil || cert.Certificate != known.bound) {
+		return nil, errors.New("the token belongs to another client certificate")
+	}
+	return known.identity, nil
+}
+
+// verifySigned does what RFC 7519 section 7.2 and RFC 8725 ask. Before the
+// signature holds, of the token only "iss", "alg" and "kid" are used: to
+// choose among configured issuers and their keys.
+func (v *Verifier) verifySigned(ctx context.Context, text string, now time.Time) (*verdict, error) {
+	token, err := parseSigned(text)
+	if err != nil {
+		return nil, err
+	}
+	name, ok := token.claims["iss"].(string)
+	if !ok {
+		return nil, errors.New("claim iss is missing or not a text")
+	}
+	is := v.issuers[name]
+	if is == nil {
+		return nil, fmt.Errorf("issuer %.200q is not configured", name)
+	}
+	key, err := is.verify(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	expiry, err := checkTimes(token.claims, now, is.leeway, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAudience(token.claims, is.audiences); err != nil {
+		return nil, err
+	}
+	sub, err := subject(token.claims)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := confirmation(token.claims)
+	if err != nil {
+		return nil, err
+	}
+	id := &Identity{
+		Authenticated: true,
+		Subject:       sub,
+		Issuer:        is.name,
+		Claims:        token.claims,
+		Method:        MethodJWT,
+		Expiry:        expiry,
+	}
+	if err := is.claims.apply(id); err != nil {
+		return nil, err
+	}
+	return &verdict{identity: id, until: expiry.Add(is.leeway), key: key, issuer: is, bound: bound}, nil
+}
+
+// verify returns the issuer's key that made the token's signature.
+func (is *issuer) verify(ctx context.Context, token *signedToken) (*verificationKey, error) {
+	keys := is.source.current.Load()
+	if keys == nil {
+		// The config lets the firewall run without this issuer's keys.
+		if is.source.demand(ctx) {
+			keys = is.source.current.Load()
+		}
+		if keys == nil {
+			return nil, &unavailableError{reason: "the issuer's keys could not be fetched yet"}
+		}
+	}
+	candidates := keys.find(token.keyID, token.algorithm)
+	if len(candidates) == 0 && !keys.has(token.keyID) && is.source.demand(ctx) {
+		candidates = is.source.current.Load().find(token.keyID, token.algorithm)
+	}
+	if len(candidates) == 0 {
+		return nil, fmt.Errorf("the issuer has no key %.100q for algorithm %.20q", token.keyID, token.algorithm)
+	}
+	for _, key := range candidates {
+		if key.verify(token.algorithm, token.input, token.signature) == nil {
+			return key, nil
+		}
+	}
+	return nil, errors.New("the signature does not hold")
+}
+
+// has reports whether some key has the id. An empty id is every key's.
+func (s *keySet) has(id string) bool {
+	for _, key := range s.keys {
+		if id == "" || key.id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// confirmation returns the fingerprint of the certificate to which "cnf"
+// binds the token (RFC 8705 section 3.1), in hex. A token that is bound to
+// anything else (RFC 9449's jkt) is refused: whoever stole it could use it.
+func confirmation(claims map[string]any) (string, error) {
+	value, present := claims["cnf"]
+	if !present {
+		return "", nil
+	}
+	members, _ := value.(map[string]any)
+	print, _ := members["x5t#S256"].(string)
+	raw, err := decodeBase64(print)
+	if err != nil || len(raw) != len(digest{}) || len(members) != 1 {
+		return "", errors.New("the token is bound to a key whose possession cannot be checked here")
+	}
+	return fmt.Sprintf("%x", raw), nil
+}
