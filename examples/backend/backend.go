@@ -21,6 +21,7 @@ import (
 )
 
 //go:generate go tool gqlgen generate
+//go:generate cp schema.graphql ../quickstart/schema.graphql
 
 // SDL is the server's schema.
 //

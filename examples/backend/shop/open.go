@@ -48,6 +48,7 @@ func (s *Shop) addUsers() {
 }
 
 func (s *Shop) addProducts() {
+	kinds := []string{"Lamp", "Chair", "Table", "Shelf"}
 	for _, name := range []string{"Lamps", "Chairs", "Tables", "Shelves"} {
 		s.categories.put(&Category{shop: s, ID: s.categories.newID("category"), Name: name})
 	}
@@ -57,7 +58,7 @@ func (s *Shop) addProducts() {
 		price := Money(1990 + 750*i)
 		s.products.put(&Product{
 			shop: s, ID: s.products.newID("product"), categoryID: category.ID,
-			Name:  adjectives[i/4] + " " + category.Name[:len(category.Name)-1],
+			Name:  adjectives[i/4] + " " + kinds[i%4],
 			Price: price, CostPrice: price * 2 / 5, Published: i%10 != 9,
 			// The barcode is 2^53 + 1 and more: a number that a reader of float64s would change.
 			Attributes: json.RawMessage(fmt.Sprintf(`{"barcode":%d,"width_cm":%d.50,"tags":["oak","<new>"]}`, 9007199254740993+2*i, 40+i)),
