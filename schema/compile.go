@@ -1,0 +1,226 @@
+package schema
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/parser"
+)
+
+// OperationNameError means that the document has no operation of that name, or
+// none that an empty name could stand for.
+type OperationNameError struct {
+	Name  string
+	Known int // operations in the document
+}
+
+func (e *OperationNameError) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("the document has %d operations: operationName must say which", e.Known)
+	}
+	return "the document has no operation named " + quoted(e.Name)
+}
+
+// Compile parses, bounds and validates the whole document, and returns the
+// operation of that name; an empty name stands for the only one. Limits that
+// are zero are those of [DefaultLimits].
+//
+// The order is: bytes, tokens, nesting, grammar; definition counts, fragment
+// cycles, depth, root fields, aliases, directives, values, walk budget; the
+// specification's validation rules (section 5) as graphql-js 16 implements
+// them. The first error ends it: *LimitError, *ParseError, *ValidationError,
+// *OperationNameError. The cost is linear in the document whatever it holds;
+// where merging fields or narrowing types would not be, a budget refuses
+// (LimitWalk) or the less narrow superset is taken.
+//
+// It is safe for concurrent use.
+func (s *Schema) Compile(document, operationName string, limits Limits) (*Operation, error) {
+	limits = limits.orDefaults()
+	doc, tokens, err := parse(document, limits)
+	if err != nil {
+		return nil, err
+	}
+	c := compilers.Get().(*compiler)
+	defer c.release()
+	c.schema, c.types, c.limits = s, s.types, limits
+	if err := c.index(doc); err != nil {
+		return nil, err
+	}
+	if err := c.order(); err != nil {
+		return nil, err
+	}
+	if err := c.measure(); err != nil {
+		return nil, err
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	chosen, err := c.choose(operationName)
+	if err != nil {
+		return nil, err
+	}
+	return c.operation(chosen, tokens)
+}
+
+// parse scans and parses; what it returns has at least one definition.
+func parse(document string, limits Limits) (*ast.QueryDocument, int, error) {
+	text, tokens, err := scan(document, limits)
+	if err != nil {
+		return nil, 0, err
+	}
+	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, limits.Tokens)
+	if err != nil {
+		return nil, 0, parseError(err)
+	}
+	if len(doc.Operations) == 0 && len(doc.Fragments) == 0 {
+		return nil, 0, &ParseError{Message: "the document is empty", Line: 1, Column: 1}
+	}
+	return doc, tokens, nil
+}
+
+func parseError(err error) error {
+	var located *gqlerror.Error
+	if !errors.As(err, &located) {
+		return &ParseError{Message: err.Error(), Line: 1, Column: 1}
+	}
+	e := &ParseError{Message: located.Message, Line: 1, Column: 1}
+	if len(located.Locations) > 0 {
+		e.Line, e.Column = located.Locations[0].Line, located.Locations[0].Column
+	}
+	return e
+}
+
+// compiler is the working memory of one Compile. Nothing in it outlives the call.
+type compiler struct {
+	schema *Schema
+	types  *typeTable
+	limits Limits
+
+	nodes         []node
+	spreads       []spreadRef
+	defs          []definition
+	fragments     map[string]int32 // the first of each name
+	fragmentCount int
+	keys          map[string]int32 // response keys
+	sorted        []int32 // definitions, each after those that it spreads
+
+	own    measures // of the definition being indexed
+	weight int
+	stack  []frame
+	walks  int32
+
+	current   *definition // being validated
+	seen      []uint64    // arguments given, by position in their definition
+	usages    []usage
+	variables map[string]int32
+
+	merger merger
+	walker walker
+}
+
+var compilers = sync.Pool{New: func() any {
+	return &compiler{fragments: map[string]int32{}, keys: map[string]int32{}, variables: map[string]int32{}}
+}}
+
+// maxPooled bounds, in nodes, the working memory that is kept for reuse.
+const maxPooled = 8192
+
+func (c *compiler) release() {
+	if cap(c.nodes) > maxPooled || cap(c.usages) > maxPooled {
+		return
+	}
+	clear(c.nodes)
+	clear(c.defs)
+	clear(c.usages)
+	clear(c.fragments)
+	clear(c.keys)
+	clear(c.variables)
+	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
+	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]
+	c.walks = 0
+	c.schema, c.types, c.current = nil, nil, nil
+	c.merger.release()
+	c.walker.release()
+	compilers.Put(c)
+}
+
+// choose returns the index of the operation's definition.
+func (c *compiler) choose(name string) (int32, error) {
+	ops := c.defs[c.fragmentCount:]
+	if name == "" && len(ops) == 1 {
+		return int32(c.fragmentCount), nil
+	}
+	if name != "" {
+		for i := range ops {
+			if ops[i].op.Name == name {
+				return int32(c.fragmentCount + i), nil
+			}
+		}
+	}
+	return 0, &OperationNameError{Name: name, Known: len(ops)}
+}
+
+// operation builds the result from the validated document.
+func (c *compiler) operation(chosen int32, tokens int) (*Operation, error) {
+	d := &c.defs[chosen]
+	op := &Operation{
+		Schema: c.schema, Kind: d.op.Operation, Name: d.op.Name, Definition: d.op,
+		Shape: Shape{
+			Depth: d.total.depth, Aliases: d.total.aliases, RootFields: d.total.rootFields,
+			Directives: d.total.directives, Tokens: tokens, Fragments: c.fragmentCount,
+			ValueDepth: d.total.valueDepth, ListItems: d.total.listItems, Fields: d.total.fields,
+		},
+	}
+	_ = c.reach(chosen, func(d *definition) error {
+		if d.frag != nil {
+			op.Fragments = append(op.Fragments, d.frag)
+		}
+		op.Shape.Introspection = op.Shape.Introspection || d.introspection
+		return nil
+	})
+	if err := c.bindVariables(op, chosen); err != nil {
+		return nil, err
+	}
+	op.Text = string(appendDocument(make([]byte, 0, 512), op.Definition, op.Fragments))
+	op.Hash = sha256.Sum256([]byte(op.Text))
+	return op, c.findUses(op, chosen)
+}
+
+func limitAt(kind LimitKind, got, limit int, at *ast.Position) error {
+	e := &LimitError{Kind: kind, Got: got, Max: limit}
+	if at != nil {
+		e.Line, e.Column = at.Line, at.Column
+	}
+	return e
+}
+
+func parseErrorAt(at *ast.Position, message string) error {
+	e := &ParseError{Message: message, Line: 1, Column: 1}
+	if at != nil {
+		e.Line, e.Column = at.Line, at.Column
+	}
+	return e
+}
+
+func invalidAt(rule string, at *ast.Position, message string) error {
+	e := &ValidationError{Rule: rule, Message: message}
+	if at != nil {
+		e.Line, e.Column = at.Line, at.Column
+	}
+	return e
+}
+
+// maxQuoted bounds, in bytes, how much of a client's name an error repeats.
+const maxQuoted = 100
+
+// quoted puts a name in quotes, shortened when it is long.
+func quoted(name string) string {
+	if len(name) > maxQuoted {
+		name = name[:maxQuoted] + "…"
+	}
+	return `"` + name + `"`
+}
