@@ -106,7 +106,7 @@ type compiler struct {
 	fragments     map[string]int32 // the first of each name
 	fragmentCount int
 	keys          map[string]int32 // response keys
-	sorted        []int32 // definitions, each after those that it spreads
+	sorted        []int32          // definitions, each after those that it spreads
 
 	own    measures // of the definition being indexed
 	weight int

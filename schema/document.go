@@ -230,7 +230,7 @@ func (c *compiler) measureValue(v *ast.Value, depth int) {
 func hasVariable(list ast.DirectiveList) bool {
 	for _, d := range list {
 		for _, a := range d.Arguments {
-			if dynamic(a.Value) {
+			if containsVariable(a.Value) {
 				return true
 			}
 		}
@@ -246,4 +246,13 @@ func (c *compiler) key(alias string) int32 {
 		c.keys[alias] = k
 	}
 	return k
+}
+
+func containsVariable(v *ast.Value) bool {
+	for _, child := range v.Children {
+		if containsVariable(child.Value) {
+			return true
+		}
+	}
+	return v.Kind == ast.Variable
 }

@@ -34,6 +34,8 @@ type merger struct {
 	c     *compiler
 	steps int
 
+	aliases []int32 // by definition: its owner
+
 	done   []mergeMode // by owner: selection sets that were a place of their own
 	places map[string]struct{}
 	key    []byte
@@ -67,6 +69,7 @@ func (m *merger) release() {
 func (c *compiler) mergeFields() error {
 	m := &c.merger
 	m.c, m.steps, m.position = c, 0, 0
+	m.alias(c)
 	m.done = append(m.done[:0], make([]mergeMode, len(c.nodes)+len(c.defs))...)
 	m.visited = append(m.visited[:0], make([]int32, len(c.defs))...)
 	m.heads = append(m.heads[:0], make([]mergeHead, len(c.keys))...)
@@ -83,12 +86,17 @@ func (c *compiler) mergeFields() error {
 // a definition by the number of nodes plus its index. ownerOf replaces a set
 // that is nothing but a spread by the fragment's.
 func (m *merger) ownerOf(owner int32) int32 {
-	for {
-		start, end := m.span(owner)
-		if end-start != 1 || m.c.nodes[start].kind != nodeSpread {
-			return owner
-		}
-		owner = int32(len(m.c.nodes)) + m.c.nodes[start].fragment
+	if start, end := m.span(owner); end-start == 1 && m.c.nodes[start].kind == nodeSpread {
+		return m.aliases[m.c.nodes[start].fragment]
+	}
+	return owner
+}
+
+// alias finds the owner of each definition, fragments before their users.
+func (m *merger) alias(c *compiler) {
+	m.aliases = append(m.aliases[:0], make([]int32, len(c.defs))...)
+	for _, i := range c.sorted {
+		m.aliases[i] = m.ownerOf(int32(len(c.nodes)) + i)
 	}
 }
 

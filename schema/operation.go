@@ -80,6 +80,8 @@ type FieldUse struct {
 	Cond int32
 	// Up indexes Uses: the (first) parent selection; -1 at the root.
 	Up int32
+
+	info *fieldInfo
 }
 
 // Argument is an argument of a field use.

@@ -24,6 +24,7 @@ type Schema struct {
 	arguments map[*ast.ArgumentDefinition]Value
 	// reach memoises InputReach: *inputType to []InputField.
 	reach sync.Map
+	types *typeTable
 }
 
 // AST returns the gqlparser schema. Read only. As gqlparser has it, the query
@@ -145,7 +146,9 @@ func newSchema(validated *ast.Schema, digest [32]byte) (*Schema, []Problem) {
 			}
 		}
 	}
-	return s, s.buildInputs()
+	problems := s.buildInputs()
+	s.types = newTypeTable(s)
+	return s, problems
 }
 
 // specified returns the types and directives that every schema has without

@@ -13,8 +13,10 @@ type typeTable struct {
 	directives map[string]*directiveInfo
 
 	query, mutation, subscription *typeInfo
-	// sets lists the possible-object sets of the composite types by typeInfo.set.
-	sets []TypeSet
+	// sets lists the distinct possible-object sets of the composite types by
+	// typeInfo.set, setIDs finds them by appendKey.
+	sets   []TypeSet
+	setIDs map[string]int32
 }
 
 // typeInfo is a named type.
@@ -22,7 +24,7 @@ type typeInfo struct {
 	def *ast.Definition
 	// fields are those that can be selected: meta fields included, also on
 	// unions; nil for leaf and input types.
-	fields map[string]*fieldInfo
+	fields   map[string]*fieldInfo
 	input    *inputType // nil unless it is an input type
 	possible TypeSet
 	set      int32 // index of possible in typeTable.sets; -1 unless composite
@@ -115,6 +117,7 @@ func newTypeTable(s *Schema) *typeTable {
 	t := &typeTable{
 		types:      make(map[string]*typeInfo, len(s.ast.Types)),
 		directives: make(map[string]*directiveInfo, len(s.ast.Directives)),
+		setIDs:     map[string]int32{},
 	}
 	names := make([]string, 0, len(s.ast.Types))
 	for name := range s.ast.Types {
@@ -150,8 +153,14 @@ func (t *typeTable) newType(s *Schema, def *ast.Definition) *typeInfo {
 	case ast.Object, ast.Interface, ast.Union:
 		info.object = def.Kind == ast.Object
 		info.possible = s.possible[def.Name]
-		info.set = int32(len(t.sets))
-		t.sets = append(t.sets, info.possible)
+		key := string(info.possible.appendKey(nil))
+		id, ok := t.setIDs[key]
+		if !ok {
+			id = int32(len(t.sets))
+			t.sets = append(t.sets, info.possible)
+			t.setIDs[key] = id
+		}
+		info.set = id
 	default:
 		info.input = s.inputs[def.Name]
 	}
@@ -222,7 +231,7 @@ func shapeKey(t *ast.Type, leaf bool) string {
 	return "*" + mark
 }
 
-func (t *typeTable) newArgs(defs ast.ArgumentDefinitionList) argTable {
+func newArgs(s *Schema, defs ast.ArgumentDefinitionList) argTable {
 	table := argTable{list: make([]argInfo, len(defs))}
 	for i, a := range defs {
 		table.list[i] = argInfo{

@@ -1,6 +1,9 @@
 package schema
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Intersects reports whether the sets share an object type.
 func (t TypeSet) Intersects(o TypeSet) bool {
@@ -67,4 +70,15 @@ func (t TypeSet) All(yield func(int) bool) {
 			}
 		}
 	}
+}
+
+// appendKey appends bytes that equal sets, and only they, have in common.
+func (t TypeSet) appendKey(dst []byte) []byte {
+	for len(t) > 0 && t[len(t)-1] == 0 {
+		t = t[:len(t)-1]
+	}
+	for _, w := range t {
+		dst = binary.LittleEndian.AppendUint64(dst, w)
+	}
+	return dst
 }

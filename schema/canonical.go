@@ -1,0 +1,177 @@
+package schema
+
+import (
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// appendDocument prints an operation and its fragments, the shortest text that
+// parses to the same: no comment, no description, no blank that the grammar
+// does not need. It recurses as deep as the document nests.
+func appendDocument(dst []byte, op *ast.OperationDefinition, fragments ast.FragmentDefinitionList) []byte {
+	p := printer{out: dst}
+	if op.Operation != ast.Query || op.Name != "" || len(op.VariableDefinitions) > 0 || len(op.Directives) > 0 {
+		p.word(string(op.Operation))
+		if op.Name != "" {
+			p.word(op.Name)
+		}
+		for i, v := range op.VariableDefinitions {
+			p.list(i, '(')
+			p.variable(v)
+		}
+		if len(op.VariableDefinitions) > 0 {
+			p.byte(')')
+		}
+		p.directives(op.Directives)
+	}
+	p.selections(op.SelectionSet)
+	for _, f := range fragments {
+		p.word("fragment")
+		p.word(f.Name)
+		p.word("on")
+		p.word(f.TypeCondition)
+		p.directives(f.Directives)
+		p.selections(f.SelectionSet)
+	}
+	return p.out
+}
+
+type printer struct {
+	out []byte
+}
+
+func (p *printer) byte(c byte) { p.out = append(p.out, c) }
+
+// word prints a name or number, apart from one that precedes it.
+func (p *printer) word(s string) {
+	if n := len(p.out); n > 0 && nameContinue(p.out[n-1]) {
+		p.byte(' ')
+	}
+	p.out = append(p.out, s...)
+}
+
+// list prints what stands before item i of a list that begins with open.
+func (p *printer) list(i int, open byte) {
+	if i == 0 {
+		p.byte(open)
+		return
+	}
+	p.byte(',')
+}
+
+func (p *printer) variable(v *ast.VariableDefinition) {
+	p.byte('$')
+	p.word(v.Variable)
+	p.byte(':')
+	p.typ(v.Type)
+	if v.DefaultValue != nil {
+		p.byte('=')
+		p.value(v.DefaultValue)
+	}
+	p.directives(v.Directives)
+}
+
+func (p *printer) typ(t *ast.Type) {
+	if t.Elem != nil {
+		p.byte('[')
+		p.typ(t.Elem)
+		p.byte(']')
+	} else {
+		p.word(t.NamedType)
+	}
+	if t.NonNull {
+		p.byte('!')
+	}
+}
+
+func (p *printer) selections(set ast.SelectionSet) {
+	p.byte('{')
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			p.word(sel.Alias)
+			if sel.Alias != sel.Name {
+				p.byte(':')
+				p.word(sel.Name)
+			}
+			p.arguments(sel.Arguments)
+			p.directives(sel.Directives)
+			if len(sel.SelectionSet) > 0 {
+				p.selections(sel.SelectionSet)
+			}
+		case *ast.InlineFragment:
+			p.out = append(p.out, "..."...)
+			if sel.TypeCondition != "" {
+				p.word("on")
+				p.word(sel.TypeCondition)
+			}
+			p.directives(sel.Directives)
+			p.selections(sel.SelectionSet)
+		case *ast.FragmentSpread:
+			p.out = append(p.out, "..."...)
+			p.word(sel.Name)
+			p.directives(sel.Directives)
+		}
+	}
+	p.byte('}')
+}
+
+func (p *printer) arguments(args ast.ArgumentList) {
+	for i, a := range args {
+		p.list(i, '(')
+		p.word(a.Name)
+		p.byte(':')
+		p.value(a.Value)
+	}
+	if len(args) > 0 {
+		p.byte(')')
+	}
+}
+
+func (p *printer) directives(list ast.DirectiveList) {
+	for _, d := range list {
+		p.byte('@')
+		p.word(d.Name)
+		p.arguments(d.Arguments)
+	}
+}
+
+func (p *printer) value(v *ast.Value) {
+	switch v.Kind {
+	case ast.Variable:
+		p.byte('$')
+		p.word(v.Raw)
+	case ast.StringValue, ast.BlockValue:
+		p.string(v.Raw)
+	case ast.ListValue:
+		for i, item := range v.Children {
+			p.list(i, '[')
+			p.value(item.Value)
+		}
+		if len(v.Children) == 0 {
+			p.byte('[')
+		}
+		p.byte(']')
+	case ast.ObjectValue:
+		for i, m := range v.Children {
+			p.list(i, '{')
+			p.word(m.Name)
+			p.byte(':')
+			p.value(m.Value)
+		}
+		if len(v.Children) == 0 {
+			p.byte('{')
+		}
+		p.byte('}')
+	default:
+		p.word(v.Raw)
+	}
+}
+
+// string prints a plain string of the same value.
+func (p *printer) string(s string) {
+	p.byte('"')
+	for _, r := range s {
+		p.out = appendStringRune(p.out, r)
+	}
+	p.byte('"')
+}
