@@ -1,14 +1,68 @@
 package schema
 
 import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+
 	"github.com/vektah/gqlparser/v2/ast"
 )
+
+// CanonicalForm returns a digest by which a document is known whatever the
+// order of its definitions, its blanks and comments, how its strings are
+// escaped, and wherever a client library has added __typename without alias or
+// directives. All else counts: names, aliases, arguments and their order,
+// literals, directives.
+//
+// Documents with the same form differ in meaning at most by these __typename.
+// It does not validate: beyond limits it refuses fragment cycles, repeated
+// fragment names and documents that do not hold exactly one operation
+// (*OperationNameError). Errors are otherwise those of [Schema.Compile]; it
+// depends on the document only.
+func (s *Schema) CanonicalForm(document string, limits Limits) ([32]byte, error) {
+	limits = limits.orDefaults()
+	doc, _, err := parse(document, limits)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	c := compilers.Get().(*compiler)
+	defer c.release()
+	c.schema, c.types, c.limits = s, s.types, limits
+	if err := c.index(doc); err != nil {
+		return [32]byte{}, err
+	}
+	if len(doc.Operations) != 1 {
+		return [32]byte{}, &OperationNameError{Known: len(doc.Operations)}
+	}
+	if err := c.uniqueNames(); err != nil {
+		return [32]byte{}, err
+	}
+	if err := c.order(); err != nil {
+		return [32]byte{}, err
+	}
+	fragments := slices.Clone(doc.Fragments)
+	slices.SortFunc(fragments, func(a, b *ast.FragmentDefinition) int { return strings.Compare(a.Name, b.Name) })
+	p := printer{out: make([]byte, 0, len(document)), bare: true}
+	p.document(doc.Operations[0], fragments)
+	return sha256.Sum256(p.out), nil
+}
 
 // appendDocument prints an operation and its fragments, the shortest text that
 // parses to the same: no comment, no description, no blank that the grammar
 // does not need. It recurses as deep as the document nests.
 func appendDocument(dst []byte, op *ast.OperationDefinition, fragments ast.FragmentDefinitionList) []byte {
 	p := printer{out: dst}
+	p.document(op, fragments)
+	return p.out
+}
+
+type printer struct {
+	out []byte
+	// bare leaves out __typename where it has no alias and no directives.
+	bare bool
+}
+
+func (p *printer) document(op *ast.OperationDefinition, fragments ast.FragmentDefinitionList) {
 	if op.Operation != ast.Query || op.Name != "" || len(op.VariableDefinitions) > 0 || len(op.Directives) > 0 {
 		p.word(string(op.Operation))
 		if op.Name != "" {
@@ -32,11 +86,6 @@ func appendDocument(dst []byte, op *ast.OperationDefinition, fragments ast.Fragm
 		p.directives(f.Directives)
 		p.selections(f.SelectionSet)
 	}
-	return p.out
-}
-
-type printer struct {
-	out []byte
 }
 
 func (p *printer) byte(c byte) { p.out = append(p.out, c) }
@@ -88,6 +137,10 @@ func (p *printer) selections(set ast.SelectionSet) {
 	for _, sel := range set {
 		switch sel := sel.(type) {
 		case *ast.Field:
+			if p.bare && sel.Alias == "__typename" && sel.Name == sel.Alias &&
+				len(sel.Arguments)+len(sel.Directives)+len(sel.SelectionSet) == 0 {
+				continue
+			}
 			p.word(sel.Alias)
 			if sel.Alias != sel.Name {
 				p.byte(':')
