@@ -1,0 +1,419 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+const (
+	queueRecords = 8192
+	queueBytes   = 16 << 20
+	batchBytes   = 64 << 10
+	retryPause   = time.Second
+	closePause   = 5 * time.Second
+)
+
+// The errors of a [Log], beside [WriteError].
+var (
+	// ErrFull means that the output takes records more slowly than they come.
+	ErrFull = errors.New("audit: the queue is full")
+	// ErrClosed means that Close was called.
+	ErrClosed = errors.New("audit: closed")
+	// ErrStalled means that a write did not return while Close waited.
+	ErrStalled = errors.New("audit: the output stalled")
+	// ErrDisabled means that the process turned all of zerolog off by
+	// zerolog.SetGlobalLevel.
+	ErrDisabled = errors.New("audit: zerolog is disabled by its global level")
+)
+
+// WriteError says that the output fails. Records are queued meanwhile.
+type WriteError struct{ Err error }
+
+func (e *WriteError) Error() string { return "audit: cannot write: " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// Log is a [Sink] that writes JSON lines. Writing happens in a goroutine of
+// its own, in batches; what a crash can lose is what is queued.
+type Log struct {
+	sample float64
+	refuse bool
+
+	queue   chan *line
+	pending atomic.Int64 // bytes in queue
+	dropped atomic.Uint64
+	written atomic.Uint64
+	failure atomic.Pointer[WriteError]
+
+	mu     sync.RWMutex // guards closed against a send on queue
+	closed bool
+	giveUp sync.Once
+
+	reopen chan chan error
+	done   chan struct{} // the writer has ended
+	abort  chan struct{} // the writer must end without the rest
+
+	path    string // to reopen; empty: not a file
+	out     io.Writer
+	discard bool
+}
+
+var _ Sink = (*Log)(nil)
+
+// line is one encoded record. Its logger, made once, writes into it.
+type line struct {
+	text   []byte
+	logger zerolog.Logger
+}
+
+func (l *line) Write(p []byte) (int, error) {
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
+// release gives l back, unless an unusual record made it large.
+func (l *line) release() {
+	if cap(l.text) <= batchBytes {
+		lines.Put(l)
+	}
+}
+
+var lines = sync.Pool{New: func() any {
+	l := &line{}
+	l.logger = zerolog.New(l)
+	return l
+}}
+
+// New opens the output that c names. Its error is a [*ConfigError], or says
+// why the file cannot be opened.
+func New(c Config) (*Log, error) {
+	if p := c.Validate(); len(p) > 0 {
+		return nil, &ConfigError{Problems: p}
+	}
+	switch c.Output {
+	case "", Stdout:
+		return NewWriter(os.Stdout, c), nil
+	case Stderr:
+		return NewWriter(os.Stderr, c), nil
+	case Off:
+		return NewWriter(nil, c), nil
+	}
+	file, err := openFile(c.Output)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	l := newLog(file, c)
+	l.path = c.Output
+	go l.run()
+	return l, nil
+}
+
+// NewWriter returns a log that writes to w, whatever c.Output says, and does
+// not close it. With a nil w all records are discarded.
+func NewWriter(w io.Writer, c Config) *Log {
+	l := newLog(w, c)
+	go l.run()
+	return l
+}
+
+func newLog(w io.Writer, c Config) *Log {
+	l := &Log{
+		sample: 1,
+		refuse: c.OnFailure == Refuse,
+		queue:  make(chan *line, queueRecords),
+		reopen: make(chan chan error),
+		done:   make(chan struct{}),
+		abort:  make(chan struct{}),
+		out:    w,
+
+		discard: w == nil,
+	}
+	if c.SampleAllowed != nil {
+		l.sample = *c.SampleAllowed
+	}
+	return l
+}
+
+// openFile opens a file to append to. O_NONBLOCK makes a named pipe without
+// reader an error instead of a wait. A last line without end, which a crash
+// or a full disk left, is ended, so that it spoils no other.
+func openFile(path string) (*os.File, error) {
+	torn := endsTorn(path)
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if torn {
+		// A failure shows again at the first record.
+		_, _ = file.Write([]byte{'\n'})
+	}
+	return file, nil
+}
+
+// endsTorn reports whether path is a regular file whose last byte does not
+// end a line.
+func endsTorn(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	var last [1]byte
+	_, err = file.ReadAt(last[:], info.Size()-1)
+	return err == nil && last[0] != '\n'
+}
+
+// Write implements [Sink]. Under `on_failure: drop` a record that finds no
+// place is counted and Write returns nil; under `refuse` Write returns
+// [ErrFull] or a [*WriteError], and so does it, for the sake of the operation
+// that it records, while the latest attempt to write has failed, although
+// such a record is still queued if it can be.
+func (l *Log) Write(r *Record) error {
+	if l.discard || l.skips(r) {
+		return nil
+	}
+	entry := lines.Get().(*line)
+	entry.text = entry.text[:0]
+	err := ErrDisabled
+	if e := entry.logger.Log(); e != nil {
+		r.encode(e)
+		e.Send()
+		err = l.enqueue(entry)
+	}
+	if err != nil {
+		entry.release()
+		l.dropped.Add(1)
+		if l.refuse {
+			return err
+		}
+		return nil
+	}
+	return l.Err()
+}
+
+// skips decides about an allowed operation by chance.
+func (l *Log) skips(r *Record) bool {
+	return l.sample < 1 && r.Verdict == Allowed && len(r.Reported) == 0 && !r.Panic && rand.Float64() >= l.sample
+}
+
+func (l *Log) enqueue(entry *line) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	size := int64(len(entry.text))
+	if l.pending.Add(size) > queueBytes {
+		l.pending.Add(-size)
+		return ErrFull
+	}
+	select {
+	case l.queue <- entry:
+		return nil
+	default:
+		l.pending.Add(-size)
+		return ErrFull
+	}
+}
+
+// Err reports, under `on_failure: refuse`, why operations must be refused
+// now: a [*WriteError], or [ErrFull]. Under `drop` it is always nil. A caller
+// asks before it forwards an operation.
+func (l *Log) Err() error {
+	if !l.refuse {
+		return nil
+	}
+	if failure := l.failure.Load(); failure != nil {
+		return failure
+	}
+	if len(l.queue) == cap(l.queue) || l.pending.Load() >= queueBytes {
+		return ErrFull
+	}
+	return nil
+}
+
+// Failure returns why the latest attempt to write failed, nil when it did
+// not, under either on_failure.
+func (l *Log) Failure() error {
+	if failure := l.failure.Load(); failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// Dropped returns how many records were lost since the start.
+func (l *Log) Dropped() uint64 { return l.dropped.Load() }
+
+// Written returns how many records the output took since the start.
+func (l *Log) Written() uint64 { return l.written.Load() }
+
+// Reopen opens the file by its path again, so that a rotated one is let go.
+// When that fails the old one stays in use. It waits for the write under
+// way, for at most 5 seconds. It does nothing for other outputs.
+func (l *Log) Reopen() error {
+	if l.path == "" {
+		return nil
+	}
+	answer := make(chan error, 1)
+	timer := time.NewTimer(closePause)
+	defer timer.Stop()
+	select {
+	case l.reopen <- answer:
+		return <-answer
+	case <-l.done:
+		return ErrClosed
+	case <-timer.C:
+		return ErrStalled
+	}
+}
+
+// Close implements [Sink]. It writes what is queued, for at most 5 seconds.
+// What an output that fails or stalls does not take by then is dropped, and
+// the error says so.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	already := l.closed
+	l.closed = true
+	if !already {
+		close(l.queue)
+	}
+	l.mu.Unlock()
+	timer := time.NewTimer(closePause)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+		return l.Failure()
+	case <-timer.C:
+	}
+	l.giveUp.Do(func() { close(l.abort) })
+	timer.Reset(retryPause)
+	select {
+	case <-l.done:
+		return l.Failure()
+	case <-timer.C:
+		return ErrStalled
+	}
+}
+
+// run is the only goroutine that touches out.
+func (l *Log) run() {
+	defer close(l.done)
+	defer func() {
+		if l.path != "" {
+			_ = l.out.(*os.File).Close()
+		}
+	}()
+	b := &batch{}
+	for {
+		select {
+		case answer := <-l.reopen:
+			answer <- l.swap(b)
+		case entry, open := <-l.queue:
+			if !open {
+				return
+			}
+			open = l.fill(b, entry)
+			l.flush(b)
+			if !open {
+				return
+			}
+		}
+	}
+}
+
+// batch is a run of lines that are written by one call.
+type batch struct {
+	text    []byte
+	sent    int // bytes of text that the output took
+	records uint64
+}
+
+// swap replaces the file. A line of which the old file has only a part goes
+// to the new one whole.
+func (l *Log) swap(b *batch) error {
+	file, err := openFile(l.path)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	b.sent = bytes.LastIndexByte(b.text[:b.sent], '\n') + 1
+	old := l.out.(*os.File)
+	l.out = file
+	return old.Close()
+}
+
+// fill moves entry, and what else is queued, into b, up to batchBytes. It
+// reports false once the queue is closed and empty.
+func (l *Log) fill(b *batch, entry *line) bool {
+	for {
+		l.pending.Add(-int64(len(entry.text)))
+		b.text = append(b.text, entry.text...)
+		b.records++
+		entry.release()
+		if len(b.text) >= batchBytes {
+			return true
+		}
+		var open bool
+		select {
+		case entry, open = <-l.queue:
+			if !open {
+				return false
+			}
+		default:
+			return true
+		}
+	}
+}
+
+// flush writes b until the output has taken it. While the output fails, the
+// queue fills up behind it.
+func (l *Log) flush(b *batch) {
+	for b.sent < len(b.text) {
+		n, err := l.out.Write(b.text[b.sent:])
+		b.sent += min(max(n, 0), len(b.text)-b.sent)
+		if err == nil && b.sent < len(b.text) {
+			err = io.ErrShortWrite
+		}
+		if err == nil {
+			break
+		}
+		l.failure.Store(&WriteError{Err: err})
+		if !l.pause(b) {
+			l.dropped.Add(b.records)
+			b.text, b.sent, b.records = b.text[:0], 0, 0
+			return
+		}
+	}
+	l.failure.Store(nil)
+	l.written.Add(b.records)
+	b.text, b.sent, b.records = b.text[:0], 0, 0
+}
+
+// pause waits before the next attempt, and serves Reopen, which may be the
+// cure. It reports false when there is to be no other attempt.
+func (l *Log) pause(b *batch) bool {
+	timer := time.NewTimer(retryPause)
+	defer timer.Stop()
+	select {
+	case answer := <-l.reopen:
+		answer <- l.swap(b)
+	case <-l.abort:
+		return false
+	case <-timer.C:
+	}
+	return true
+}
