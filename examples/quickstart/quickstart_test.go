@@ -86,7 +86,7 @@ func TestDocumentsAreValid(t *testing.T) {
 		t.Errorf("%d registered documents, want 8", len(all))
 	}
 	for id, text := range all {
-		if _, err := gqlparser.LoadQuery(schema, text); err != nil {
+		if _, err := gqlparser.LoadQueryWithRules(schema, text, nil); err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestDocumentsAreValid(t *testing.T) {
 		if text == "" {
 			continue
 		}
-		if _, err := gqlparser.LoadQuery(schema, text); err != nil {
+		if _, err := gqlparser.LoadQueryWithRules(schema, text, nil); err != nil {
 			t.Errorf("%s: %v", scene.Title, err)
 		}
 	}
