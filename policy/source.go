@@ -1,0 +1,202 @@
+package policy
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+// maxSourceFile bounds one policy or data file, in bytes.
+const maxSourceFile = 64 << 20
+
+// sources is what a policy is made of: parsed modules and data, with the raw
+// text for the revision.
+type sources struct {
+	modules map[string]*ast.Module
+	data    map[string]any
+	raw     map[string][]byte // by file name, for the revision
+	origin  map[string]string // data path -> file that set it
+}
+
+func newSources() *sources {
+	return &sources{
+		modules: map[string]*ast.Module{},
+		data:    map[string]any{},
+		raw:     map[string][]byte{},
+		origin:  map[string]string{},
+	}
+}
+
+// read gathers policies and data. Everything that fails is added to r.
+func (s *sources) read(o *Options, r *report) {
+	for _, path := range o.Paths {
+		s.walk(path, r, func(file, _ string, text []byte) {
+			if isPolicy(file) {
+				s.parse(file, text, r)
+			}
+		}, isPolicy)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Modules)) {
+		s.parse(name, []byte(o.Modules[name]), r)
+	}
+	for _, path := range o.Data {
+		s.walk(path, r, func(file, dir string, text []byte) { s.parseData(file, dir, text, r) }, isData)
+	}
+}
+
+func isPolicy(file string) bool {
+	return strings.HasSuffix(file, ".rego") && !strings.HasSuffix(file, "_test.rego")
+}
+
+func isData(file string) bool {
+	switch filepath.Ext(file) {
+	case ".json", ".yaml", ".yml":
+		return true
+	}
+	return false
+}
+
+// walk calls use for each wanted file at or under path; dir is the folder of
+// the file relative to path, with slashes. A path that names a file is used
+// whatever its name is.
+func (s *sources) walk(path string, r *report, use func(file, dir string, text []byte), wanted func(string) bool) {
+	err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			return nil
+		case file != path && !wanted(file):
+			return nil
+		}
+		text, err := readBounded(file)
+		if err != nil {
+			r.addFile(file, "%s", cause(err))
+			return nil
+		}
+		dir, _ := filepath.Rel(path, filepath.Dir(file))
+		if file == path {
+			dir = "."
+		}
+		use(file, filepath.ToSlash(dir), text)
+		return nil
+	})
+	if err != nil {
+		r.addFile(path, "%s", cause(err))
+	}
+}
+
+// cause drops the path that an *fs.PathError repeats.
+func cause(err error) error {
+	if pe, ok := err.(*fs.PathError); ok {
+		return pe.Err
+	}
+	return err
+}
+
+func readBounded(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxSourceFile {
+		return nil, fmt.Errorf("is larger than %d MiB", maxSourceFile>>20)
+	}
+	return os.ReadFile(file)
+}
+
+// parse adds one module. Modules are read as Rego v1; `import rego.v2` raises
+// one to v2.
+func (s *sources) parse(name string, text []byte, r *report) {
+	if _, dup := s.raw[name]; dup {
+		return // the same file through two paths
+	}
+	s.raw[name] = text
+	m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{
+		RegoVersion: ast.RegoV1, ProcessAnnotation: true,
+	})
+	switch {
+	case err != nil:
+		r.addErr(name, err)
+	case m == nil:
+		r.addFile(name, "is empty: a policy begins with `package graphward`")
+	default:
+		s.modules[name] = m
+	}
+}
+
+// parseData merges one data file. A file in a subfolder is placed under the
+// folder's name, as OPA does.
+func (s *sources) parseData(file, dir string, text []byte, r *report) {
+	if _, dup := s.raw[file]; dup {
+		return
+	}
+	s.raw[file] = text
+	var value any
+	if err := util.Unmarshal(text, &value); err != nil {
+		r.addFile(file, "%s", err)
+		return
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		r.addFile(file, "holds %s; data files hold an object, whose members become data.<name>", typeName(value))
+		return
+	}
+	if dir != "." {
+		parts := strings.Split(dir, "/")
+		for _, p := range slices.Backward(parts) {
+			object = map[string]any{p: object}
+		}
+	}
+	s.merge(s.data, object, "", file, r)
+}
+
+func (s *sources) merge(dst, src map[string]any, prefix, file string, r *report) {
+	for _, key := range slices.Sorted(maps.Keys(src)) {
+		path := prefix + "." + key
+		old, exists := dst[key]
+		oldObject, a := old.(map[string]any)
+		newObject, b := src[key].(map[string]any)
+		switch {
+		case !exists:
+			dst[key] = src[key]
+			s.origin[path] = file
+		case a && b:
+			s.merge(oldObject, newObject, path, file, r)
+		default:
+			r.addFile(file, "data%s is already set by %s", path, s.setBy(path))
+		}
+	}
+}
+
+// setBy finds the file that set the data path or what holds it.
+func (s *sources) setBy(path string) string {
+	for path != "" {
+		if f, ok := s.origin[path]; ok {
+			return f
+		}
+		path = path[:strings.LastIndexByte(path, '.')]
+	}
+	return "another file"
+}
+
+func typeName(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case []any:
+		return "a list"
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	}
+	return "a number"
+}
