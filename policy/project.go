@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/util"
 
 	"github.com/graphward/graphward/schema"
 )
@@ -19,6 +20,13 @@ type shape struct {
 	name string
 	all  bool
 	kids []shape
+}
+
+// inputShape is the shape of a whole input for a class that reads p.
+func inputShape(p *pathSet) shape {
+	s := newShape("", p)
+	s.resolveAll(&wholeInput)
+	return s
 }
 
 func newShape(name string, p *pathSet) shape {
@@ -56,10 +64,6 @@ const (
 	tagShape  // one value for each kid of the shape
 )
 
-// maxKey bounds one projected input in bytes. It is more than any request
-// whose limits were checked can reach.
-const maxKey = 64 << 20
-
 func appendText(dst []byte, tag byte, s string) []byte {
 	dst = append(dst, tag)
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
@@ -92,9 +96,6 @@ func appendStrings(dst []byte, list []string) []byte {
 
 // appendInput appends the projection of f to the shape s of the whole input.
 func appendInput(dst []byte, s *shape, f *facts) []byte {
-	if s.all {
-		s = &wholeInput
-	}
 	dst = append(dst, tagShape)
 	for i := range s.kids {
 		kid := &s.kids[i]
@@ -473,7 +474,7 @@ func appendOther(dst []byte, v any) []byte {
 		return append(dst, tagAbsent)
 	}
 	var plain any
-	if err := unmarshalNumbers(text, &plain); err != nil {
+	if err := util.UnmarshalJSON(text, &plain); err != nil {
 		return append(dst, tagAbsent)
 	}
 	return appendJSON(dst, plain)
@@ -516,20 +517,32 @@ func (d *decoder) value(s *shape) *ast.Term {
 	case tagTrue:
 		return ast.InternedTerm(true)
 	case tagNumber:
-		return ast.NumberTerm(json.Number(d.text()))
+		// OPA's arithmetic is slow on huge exponents; such a number is absent.
+		n, err := ast.NumberChecked(d.text())
+		if err != nil {
+			return nil
+		}
+		return ast.NewTerm(n)
 	case tagString:
 		return ast.StringTerm(d.text())
 	case tagArray:
-		terms := make([]*ast.Term, d.count())
-		for i := range terms {
-			terms[i] = d.value(nil)
+		n := d.count()
+		terms := make([]*ast.Term, 0, n)
+		for range n {
+			if v := d.value(nil); v != nil {
+				terms = append(terms, v)
+			}
 		}
 		return ast.ArrayTerm(terms...)
 	case tagObject:
-		pairs := make([][2]*ast.Term, d.count())
-		for i := range pairs {
+		n := d.count()
+		pairs := make([][2]*ast.Term, 0, n)
+		for range n {
 			d.byte()
-			pairs[i] = [2]*ast.Term{ast.StringTerm(d.text()), d.value(nil)}
+			key := d.text()
+			if v := d.value(nil); v != nil {
+				pairs = append(pairs, [2]*ast.Term{ast.StringTerm(key), v})
+			}
 		}
 		return ast.ObjectTerm(pairs...)
 	case tagShape:

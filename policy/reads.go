@@ -115,7 +115,6 @@ func impureBuiltins() map[string]bool {
 	return out
 }
 
-
 func (a *analyser) of(rule *ast.Rule) *ruleFacts {
 	if f := a.facts[rule]; f != nil {
 		return f

@@ -1,0 +1,248 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	gql "github.com/vektah/gqlparser/v2/ast"
+
+	"github.com/graphward/graphward/schema"
+)
+
+// Binding is one operation made ready for decisions. It is immutable, safe
+// for concurrent use, and good for the engine that made it only.
+type Binding struct {
+	engine *Engine
+	op     *schema.Operation
+
+	uses          []boundUse
+	introspection []int32 // uses that introspect
+
+	// needs holds the identity verdicts that live uses must have, by
+	// condition; the first is unconditional.
+	needs []need
+	// asked are the verdicts that read more than the subject.
+	asked     []boundVerdict
+	arguments []boundArgument
+	inputs    []boundInput
+
+	conditional bool
+	allowed     *Decision
+}
+
+// boundUse is a field use that rules govern, with the rule of every object
+// type that it may be resolved on.
+type boundUse struct {
+	use    int32
+	coords []boundCoordinate
+}
+
+type boundCoordinate struct {
+	coordinate
+	verdict *verdict
+}
+
+type need struct {
+	cond int32
+	bits bitset
+}
+
+type boundVerdict struct {
+	use     int32
+	verdict *verdict
+}
+
+// boundArgument is an argument that the client wrote and that has a rule.
+type boundArgument struct {
+	use, arg int32
+	key      argumentKey
+	class    *class
+	// variable indexes the operation's variables when the argument is a bare
+	// variable, which may be absent; -1 else.
+	variable int32
+}
+
+// boundInput is an argument inside which ruled input fields may occur.
+type boundInput struct {
+	use, arg int32
+}
+
+// Bind prepares an operation. The operation must have been compiled from the
+// engine's schema.
+func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
+	if op.Schema != e.schema && op.Schema.Digest() != e.schema.Digest() {
+		return nil, fmt.Errorf("policy: operation %q was compiled for another schema", op.Name)
+	}
+	b := &Binding{engine: e, op: op, conditional: len(op.Conditions) > 1}
+	for i := range op.Conditions {
+		b.conditional = b.conditional || op.Conditions[i].Never
+	}
+	for i := range op.Uses {
+		if err := b.add(int32(i)); err != nil {
+			return nil, err
+		}
+	}
+	b.allowed = &Decision{Allowed: true, Revision: e.revision}
+	b.noteReads(b.allowed)
+	return b, nil
+}
+
+func (b *Binding) add(i int32) error {
+	use := &b.op.Uses[i]
+	name := use.Field.Name
+	switch {
+	case name == "__typename" || strings.HasPrefix(use.Parent.Name, "__"):
+		return nil // follows its parent
+	case introspects(b.op, use):
+		b.introspection = append(b.introspection, i)
+		return nil
+	}
+	bound := boundUse{use: i}
+	for _, typ := range b.objects(use) {
+		v := b.engine.verdicts[typ][name]
+		if v == nil {
+			return fmt.Errorf("policy: the engine does not know %s.%s", typ, name)
+		}
+		bound.coords = append(bound.coords, boundCoordinate{coordinate{typ, name}, v})
+		b.require(use.Cond, i, v)
+		b.addArguments(i, typ)
+	}
+	b.uses = append(b.uses, bound)
+	b.addInputs(i)
+	return nil
+}
+
+// objects lists the object types that the use may be resolved on. A use that
+// no object can reach is judged as if all could.
+func (b *Binding) objects(use *schema.FieldUse) []string {
+	var out []string
+	collect := func(set schema.TypeSet) {
+		for i, def := range b.engine.schema.Objects() {
+			if set.Has(i) {
+				out = append(out, def.Name)
+			}
+		}
+	}
+	collect(use.Objects)
+	if out == nil {
+		collect(b.engine.schema.Possible(use.Parent.Name))
+	}
+	return out
+}
+
+// introspects reports whether the use shows the schema: __schema, __type, or
+// the subgraph SDL of federation.
+func introspects(op *schema.Operation, use *schema.FieldUse) bool {
+	switch use.Field.Name {
+	case "__schema", "__type":
+		return true
+	case "_service":
+		return use.Up < 0 && op.Kind == gql.Query && use.Field.Definition.Type.Name() == "_Service"
+	case "sdl":
+		return use.Parent.Name == "_Service"
+	}
+	return false
+}
+
+func (b *Binding) require(cond, use int32, v *verdict) {
+	if !v.identity {
+		bound := boundVerdict{use, v}
+		if !slices.Contains(b.asked, bound) {
+			b.asked = append(b.asked, bound)
+		}
+		return
+	}
+	i := slices.IndexFunc(b.needs, func(n need) bool { return n.cond == cond })
+	if i < 0 {
+		i = len(b.needs)
+		b.needs = append(b.needs, need{cond, newBitset(len(b.engine.identity.verdicts))})
+	}
+	b.needs[i].bits.set(v.bit)
+}
+
+func (b *Binding) addArguments(i int32, typ string) {
+	use := &b.op.Uses[i]
+	for j := range use.Args {
+		arg := &use.Args[j]
+		key := argumentKey{typ, use.Field.Name, arg.Definition.Name}
+		c := b.engine.arguments[key]
+		if c == nil || arg.Literal == nil {
+			continue
+		}
+		b.arguments = append(b.arguments, boundArgument{i, int32(j), key, c, b.bareVariable(arg)})
+	}
+}
+
+func (b *Binding) bareVariable(arg *schema.Argument) int32 {
+	if arg.Literal.Kind != gql.Variable {
+		return -1
+	}
+	return int32(slices.IndexFunc(b.op.Variables, func(v schema.Variable) bool { return v.Name == arg.Literal.Raw }))
+}
+
+func (b *Binding) addInputs(i int32) {
+	if len(b.engine.inputs) == 0 {
+		return
+	}
+	use := &b.op.Uses[i]
+	for j := range use.Args {
+		if use.Args[j].Literal != nil && b.engine.ruledInputs[use.Args[j].Definition.Type.Name()] {
+			b.inputs = append(b.inputs, boundInput{i, int32(j)})
+		}
+	}
+}
+
+// reachRuled lists the input types from which a ruled input field can be reached.
+func (e *Engine) reachRuled() {
+	e.ruledInputs = map[string]bool{}
+	for at := range e.inputs {
+		e.ruledInputs[at.typ] = true
+	}
+	for changed := true; changed && len(e.inputs) > 0; {
+		changed = false
+		for name, def := range e.schema.AST().Types {
+			if def.Kind != gql.InputObject || e.ruledInputs[name] {
+				continue
+			}
+			for _, f := range def.Fields {
+				if e.ruledInputs[f.Type.Name()] {
+					e.ruledInputs[name], changed = true, true
+					break
+				}
+			}
+		}
+	}
+}
+
+// noteReads records which parts of input any rule that b consults can read.
+func (b *Binding) noteReads(d *Decision) {
+	note := func(c *class) {
+		if c != nil {
+			d.ReadsSubject = d.ReadsSubject || c.reads.paths.has("subject")
+			d.ReadsRequest = d.ReadsRequest || c.reads.paths.has("request")
+		}
+	}
+	note(b.engine.deny)
+	if len(b.introspection) > 0 {
+		note(b.engine.introspection)
+	}
+	for _, u := range b.uses {
+		for _, c := range u.coords {
+			for _, lv := range c.verdict.levels {
+				note(lv.rule)
+				for _, v := range lv.vars {
+					note(v)
+				}
+			}
+		}
+	}
+	for _, a := range b.arguments {
+		note(a.class)
+	}
+	if len(b.inputs) > 0 {
+		for _, c := range b.engine.inputs {
+			note(c)
+		}
+	}
+}

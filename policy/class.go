@@ -1,0 +1,166 @@
+package policy
+
+import (
+	"context"
+	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+
+	gql "github.com/vektah/gqlparser/v2/ast"
+)
+
+// classKind says what a class's answer depends on.
+type classKind uint8
+
+const (
+	// classIdentity reads at most input.subject: one answer for each identity.
+	classIdentity classKind = iota
+	// classRequest reads the request, the operation or arguments too.
+	classRequest
+)
+
+func (k classKind) String() string { return [...]string{"identity", "request"}[k] }
+
+// class is one document that OPA evaluates: all definitions of one head.
+type class struct {
+	id     int
+	group  *group
+	kind   classKind
+	reads  *closure
+	shape  shape
+	impure bool // the answer must not be cached
+
+	// constant is the value of a class that reads nothing and has no body; nil otherwise.
+	constant *ast.Term
+
+	once     sync.Once
+	prepared rego.PreparedEvalQuery
+	err      error
+}
+
+func (c *class) rule() Rule {
+	loc := c.group.loc()
+	return Rule{Head: c.group.head, File: loc.File, Line: loc.Row, Column: loc.Col}
+}
+
+// query prepares the class's query when it is first needed.
+func (c *class) query(e *Engine) (*rego.PreparedEvalQuery, error) {
+	c.once.Do(func() {
+		c.prepared, c.err = e.prepare(ast.NewBody(ast.NewExpr(ast.NewTerm(entryRef(c.group.name)))))
+	})
+	return &c.prepared, c.err
+}
+
+func (e *Engine) prepare(body ast.Body) (rego.PreparedEvalQuery, error) {
+	return rego.New(
+		rego.ParsedQuery(body),
+		rego.Compiler(e.compiled.compiler),
+		rego.Store(e.compiled.store),
+		// Answers are compared as terms; JSON values are never made.
+		rego.GenerateJSON(func(t *ast.Term, _ *rego.EvalContext) (any, error) { return t, nil }),
+	).PrepareForEval(context.Background())
+}
+
+// level is one step of the lookup order: the rule of a head without
+// variables, and the heads with variables that may match there.
+type level struct {
+	at   coordinate
+	rule *class
+	vars []*class
+}
+
+// coordinate is Type.field; either may be "*".
+type coordinate struct{ typ, field string }
+
+func (c coordinate) String() string { return c.typ + "." + c.field }
+
+// verdict is the way to the answer for one or more coordinates.
+type verdict struct {
+	levels []level
+	// identity is true when every class is classIdentity; bit then indexes
+	// the bitmap.
+	identity bool
+	bit      int
+}
+
+// decidedBy names the rule that decides when nothing grants: the first level
+// that has one.
+func (v *verdict) decidedBy() *class {
+	for i := range v.levels {
+		if v.levels[i].rule != nil {
+			return v.levels[i].rule
+		}
+	}
+	return nil
+}
+
+// lookup is the rule tree of one kind (allow or error).
+type lookup struct {
+	static map[coordinate]*class
+	vars   []*class
+}
+
+// levels returns the steps for a coordinate. A level with a static rule ends
+// the search; heads with variables never do.
+func (l *lookup) levels(typ, field string) []level {
+	var out []level
+	for _, at := range []coordinate{{typ, field}, {typ, star}, {star, star}} {
+		lv := level{at: at, rule: l.static[at]}
+		for _, c := range l.vars {
+			if matches(c.group.match, at) {
+				lv.vars = append(lv.vars, c)
+			}
+		}
+		if lv.rule != nil || lv.vars != nil {
+			out = append(out, lv)
+		}
+		if lv.rule != nil {
+			break
+		}
+	}
+	return out
+}
+
+func matches(pattern []*string, at coordinate) bool {
+	return (pattern[0] == nil || *pattern[0] == at.typ) && (pattern[1] == nil || *pattern[1] == at.field)
+}
+
+// resolveAll computes the verdict of every object field of the schema.
+func (e *Engine) resolveAll(objects []*gql.Definition) {
+	type key struct {
+		rules [3]int
+		at    coordinate // only where heads with variables can match
+	}
+	known := map[key]*verdict{}
+	e.verdicts = make(map[string]map[string]*verdict, len(objects))
+	for _, def := range objects {
+		fields := make(map[string]*verdict, len(def.Fields))
+		e.verdicts[def.Name] = fields
+		for _, f := range def.Fields {
+			levels := e.allow.levels(def.Name, f.Name)
+			k := key{rules: [3]int{-1, -1, -1}}
+			identity := true
+			for i, lv := range levels {
+				if lv.rule != nil {
+					k.rules[i] = lv.rule.id
+					identity = identity && lv.rule.kind == classIdentity
+				}
+				for _, c := range lv.vars {
+					k.at = coordinate{def.Name, f.Name}
+					identity = identity && c.kind == classIdentity
+				}
+			}
+			v := known[k]
+			if v == nil {
+				v = &verdict{levels: levels, identity: identity, bit: -1}
+				if identity {
+					v.bit = len(e.identity.verdicts)
+					e.identity.verdicts = append(e.identity.verdicts, v)
+				}
+				known[k] = v
+			}
+			fields[f.Name] = v
+		}
+	}
+}

@@ -1,0 +1,407 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/graphward/graphward/schema"
+)
+
+// Kind says what was refused.
+type Kind string
+
+// What can be refused.
+const (
+	DenyOperation     Kind = "deny" // an element of the policy's deny set
+	DenyField         Kind = "field"
+	DenyArgument      Kind = "argument"
+	DenyInput         Kind = "input"
+	DenyIntrospection Kind = "introspection"
+)
+
+// The codes of refusals for which the policy names none.
+const (
+	CodeForbidden     = "FORBIDDEN"
+	CodeIntrospection = "INTROSPECTION_DISABLED"
+)
+
+// Rule is where a rule stands. The zero Rule means that there is none.
+type Rule struct {
+	Head         string // as written, such as allow.User["*"]
+	File         string
+	Line, Column int
+}
+
+func (r Rule) String() string {
+	if r.Head == "" {
+		return "no rule"
+	}
+	return fmt.Sprintf("%s at %s:%d", r.Head, r.File, r.Line)
+}
+
+// Denial is one reason to refuse.
+type Denial struct {
+	Kind    Kind
+	Code    string
+	Message string
+	// Coordinate is Type.field, Type.field.argument or InputType.field; empty
+	// for DenyOperation.
+	Coordinate string
+	// Path is the response path of the first field use concerned; nil for
+	// DenyOperation.
+	Path []string
+	// Rule decided; zero when no rule governs the coordinate.
+	Rule Rule
+
+	use int32 // indexes the operation's uses
+}
+
+// Decision is the answer for one request. It may be shared between requests:
+// read only.
+type Decision struct {
+	Allowed bool
+	// Denials is not empty when Allowed is false: first the policy's own deny
+	// set, then by coordinate; one for each coordinate.
+	Denials []Denial
+	// ReadsSubject and ReadsRequest say whether any rule that governs the
+	// operation can read input.subject or input.request, so that the answer
+	// may differ between clients.
+	ReadsSubject, ReadsRequest bool
+	// Revision identifies the policy: Engine.Revision.
+	Revision string
+}
+
+// Decide judges one request. vars are the coerced variables that will be
+// forwarded. sub and req may be nil: anonymous, and nothing known.
+//
+// Errors are *TimeoutError, *EvalError and ctx's; each means that the operation
+// must be refused. Decide is safe for concurrent use.
+func (e *Engine) Decide(ctx context.Context, b *Binding, sub *Subject, req *Request, op OperationFacts, vars *schema.Variables) (*Decision, error) {
+	if b.engine != e {
+		return nil, fmt.Errorf("policy: the binding belongs to another engine")
+	}
+	s := e.begin(ctx, sub, req)
+	defer s.end()
+	s.facts.operation, s.facts.op, s.facts.vars = b.op, op, vars
+	if b.conditional {
+		s.live = b.op.Live(vars, s.live)
+	}
+	ok, err := s.allowed(b)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return b.allowed, nil
+	}
+	d := *b.allowed
+	d.Allowed = false
+	d.Denials, err = s.denials(b)
+	if err == nil && len(d.Denials) == 0 {
+		err = fmt.Errorf("policy: refused without a reason")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// isLive reports whether the use is neither skipped nor excluded.
+func (s *session) isLive(b *Binding, use int32) bool {
+	return s.holds(b, b.op.Uses[use].Cond)
+}
+
+func (s *session) holds(b *Binding, cond int32) bool {
+	return !b.conditional || s.live[cond]
+}
+
+// allowed answers without gathering reasons.
+func (s *session) allowed(b *Binding) (bool, error) {
+	if s.engine.deny != nil {
+		if refused, err := s.denySet(); err != nil || len(refused) > 0 {
+			return false, err
+		}
+	}
+	for _, use := range b.introspection {
+		if s.isLive(b, use) {
+			if ok, err := s.introspection(); !ok || err != nil {
+				return false, err
+			}
+			break
+		}
+	}
+	id, err := s.identity()
+	if err != nil {
+		return false, err
+	}
+	for i := range b.needs {
+		n := &b.needs[i]
+		if !s.holds(b, n.cond) {
+			continue
+		}
+		for w, bits := range n.bits {
+			if bits&^id.allowed[w] != 0 {
+				return false, nil
+			}
+		}
+	}
+	for i := range b.asked {
+		a := &b.asked[i]
+		if s.isLive(b, a.use) {
+			if ok, err := s.decide(b, id, a.use, a.verdict); !ok || err != nil {
+				return false, err
+			}
+		}
+	}
+	ok := true
+	err = s.eachValue(b, func(Denial, *class) { ok = false })
+	return ok, err
+}
+
+// decide walks the levels of a verdict for one use.
+func (s *session) decide(b *Binding, id *identityAnswer, use int32, v *verdict) (bool, error) {
+	if v.identity {
+		if id.failed.has(v.bit) {
+			return false, id.errors[v.bit]
+		}
+		return id.allowed.has(v.bit), nil
+	}
+	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
+	for i := range v.levels {
+		lv := &v.levels[i]
+		if lv.rule != nil {
+			if ok, err := s.rule(id, lv.rule); ok || err != nil {
+				return ok, err
+			}
+		}
+		for _, c := range lv.vars {
+			if ok, err := s.grant(id, c, lv.at); ok || err != nil {
+				return ok, err
+			}
+		}
+	}
+	return false, nil
+}
+
+func (s *session) rule(id *identityAnswer, c *class) (bool, error) {
+	if c.kind == classIdentity {
+		return id.rule(c)
+	}
+	v, err := s.value(c)
+	return isTrue(v), err
+}
+
+func (s *session) grant(id *identityAnswer, c *class, at coordinate) (bool, error) {
+	if c.kind == classIdentity {
+		return id.grant(c, at)
+	}
+	v, err := s.value(c)
+	if err != nil || v == nil {
+		return false, err
+	}
+	return isTrue(member(member(v, at.typ), at.field)), nil
+}
+
+func member(t *ast.Term, key string) *ast.Term {
+	if t == nil {
+		return nil
+	}
+	if o, ok := t.Value.(ast.Object); ok {
+		return o.Get(ast.StringTerm(key))
+	}
+	return nil
+}
+
+// introspection reports whether the subject may see the whole schema.
+func (s *session) introspection() (bool, error) {
+	c := s.engine.introspection
+	if c == nil {
+		return false, nil
+	}
+	s.facts.use = nil
+	v, err := s.value(c)
+	return isTrue(v) || v != nil && ast.String("all").Equal(v.Value), err
+}
+
+// denySet returns the elements of the policy's deny set, in OPA's order.
+func (s *session) denySet() ([]*ast.Term, error) {
+	s.facts.use = nil
+	v, err := s.value(s.engine.deny)
+	if err != nil || v == nil {
+		return nil, err
+	}
+	set, ok := v.Value.(ast.Set)
+	if !ok {
+		return nil, &EvalError{Rule: "deny", Err: fmt.Errorf("is %s, not a set", v)}
+	}
+	return set.Slice(), nil
+}
+
+// eachValue calls refuse for every given argument and input field whose rule
+// does not allow it.
+func (s *session) eachValue(b *Binding, refuse func(Denial, *class)) error {
+	for i := range b.arguments {
+		a := &b.arguments[i]
+		if !s.isLive(b, a.use) || a.variable >= 0 && s.absent(a.variable) {
+			continue
+		}
+		s.facts.use = &b.op.Uses[a.use]
+		s.facts.value = s.facts.use.Args[a.arg].Resolve(s.facts.vars)
+		if s.facts.value.Kind == schema.Absent {
+			continue
+		}
+		v, err := s.value(a.class)
+		if err != nil {
+			return err
+		}
+		if !isTrue(v) {
+			refuse(Denial{
+				use: a.use, Kind: DenyArgument, Coordinate: a.key.typ + "." + a.key.field + "." + a.key.argument,
+				Path: b.op.Path(int(a.use)), Rule: a.class.rule(),
+			}, a.class)
+		}
+	}
+	for i := range b.inputs {
+		in := &b.inputs[i]
+		if !s.isLive(b, in.use) {
+			continue
+		}
+		use := &b.op.Uses[in.use]
+		s.facts.use = use
+		arg := &use.Args[in.arg]
+		err := s.eachInput(arg.Definition.Type.Name(), arg.Resolve(s.facts.vars), func(at coordinate, c *class) {
+			refuse(Denial{use: in.use, Kind: DenyInput, Coordinate: at.String(), Path: b.op.Path(int(in.use)), Rule: c.rule()}, c)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) absent(variable int32) bool {
+	vars := s.facts.vars
+	return vars == nil || int(variable) >= len(vars.Values) || vars.Values[variable].Kind == schema.Absent
+}
+
+// eachInput looks for ruled input fields in a value of the named type.
+// Members that only a default put there were not given by anybody.
+func (s *session) eachInput(typ string, v schema.Value, refuse func(coordinate, *class)) error {
+	for i := range v.Items {
+		if err := s.eachInput(typ, v.Items[i], refuse); err != nil {
+			return err
+		}
+	}
+	for i := range v.Members {
+		m := &v.Members[i]
+		if m.Field == nil || m.Defaulted || m.Value.Kind == schema.Absent {
+			continue
+		}
+		at := coordinate{typ, m.Name}
+		if c := s.engine.inputs[at]; c != nil {
+			s.facts.value = m.Value
+			answer, err := s.value(c)
+			if err != nil {
+				return err
+			}
+			if !isTrue(answer) {
+				refuse(at, c)
+			}
+		}
+		if inner := m.Field.Type.Name(); s.engine.ruledInputs[inner] {
+			if err := s.eachInput(inner, m.Value, refuse); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// denials gathers every reason to refuse.
+func (s *session) denials(b *Binding) ([]Denial, error) {
+	var out []Denial
+	if s.engine.deny != nil {
+		set, err := s.denySet()
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range set {
+			d := Denial{Kind: DenyOperation, Code: CodeForbidden, Message: "The policy refuses this operation", Rule: s.engine.deny.rule()}
+			custom(&d, t)
+			out = append(out, d)
+		}
+	}
+	ruled := len(out)
+	if err := s.fieldDenials(b, &out); err != nil {
+		return nil, err
+	}
+	err := s.eachValue(b, func(d Denial, _ *class) { out = append(out, d) })
+	if err != nil {
+		return nil, err
+	}
+	rest := out[ruled:]
+	slices.SortStableFunc(rest, func(a, b Denial) int {
+		return cmp.Or(strings.Compare(a.Coordinate, b.Coordinate), strings.Compare(string(a.Kind), string(b.Kind)))
+	})
+	rest = slices.CompactFunc(rest, func(a, b Denial) bool { return a.Coordinate == b.Coordinate && a.Kind == b.Kind })
+	for i := range rest {
+		if err := s.explainDenial(b, &rest[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out[:ruled+len(rest)], nil
+}
+
+func (s *session) fieldDenials(b *Binding, out *[]Denial) error {
+	for _, use := range b.introspection {
+		if !s.isLive(b, use) {
+			continue
+		}
+		ok, err := s.introspection()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			d := Denial{Kind: DenyIntrospection, Coordinate: b.op.Uses[use].Coordinate(), Path: b.op.Path(int(use))}
+			if s.engine.introspection != nil {
+				d.Rule = s.engine.introspection.rule()
+			}
+			*out = append(*out, d)
+		}
+	}
+	id, err := s.identity()
+	if err != nil {
+		return err
+	}
+	seen := map[coordinate]bool{}
+	for i := range b.uses {
+		u := &b.uses[i]
+		if !s.isLive(b, u.use) {
+			continue
+		}
+		for j := range u.coords {
+			at := &u.coords[j]
+			if seen[at.coordinate] && at.verdict.identity {
+				continue
+			}
+			seen[at.coordinate] = true
+			ok, err := s.decide(b, id, u.use, at.verdict)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				d := Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(u.use))}
+				if c := at.verdict.decidedBy(); c != nil {
+					d.Rule = c.rule()
+				}
+				d.use = u.use
+				*out = append(*out, d)
+			}
+		}
+	}
+	return nil
+}

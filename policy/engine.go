@@ -1,0 +1,212 @@
+package policy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/graphward/graphward/schema"
+)
+
+// DefaultTimeout bounds one decision when Options.Timeout is zero.
+const DefaultTimeout = 50 * time.Millisecond
+
+// Options says what an [Engine] is made of.
+type Options struct {
+	// Schema is what the policy is checked against; required.
+	Schema *schema.Schema
+	// Paths are policy files and folders; of a folder every *.rego below it
+	// but *_test.rego.
+	Paths []string
+	// Modules are policies in memory, Rego text by file name.
+	Modules map[string]string
+	// Data are JSON or YAML files and folders of them. A file's members
+	// become data.<name>; a file in a subfolder lies under the folder's name.
+	Data []string
+	// Timeout bounds the evaluation of one decision; 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Tiers are the names that the config knows; nil accepts any.
+	Tiers []string
+	// Headers are the request headers that rules can read, in any case; nil
+	// accepts any name.
+	Headers []string
+	// OnDeny is the config's on_deny; it does not change decisions.
+	OnDeny string
+}
+
+// Engine is a policy, checked and compiled against one schema. It is
+// immutable and safe for concurrent use; its caches are its own, so that a new
+// policy, data or schema, which make a new Engine, can never meet an old answer.
+type Engine struct {
+	schema   *schema.Schema
+	timeout  time.Duration
+	tiers    []string
+	revision string
+	warnings []Problem
+	compiled *compiled
+
+	classes  []*class
+	allow    lookup
+	errors   lookup
+	verdicts map[string]map[string]*verdict // by type and field
+
+	arguments     map[argumentKey]*class
+	argumentError map[argumentKey]*class
+	inputs        map[coordinate]*class
+	ruledInputs   map[string]bool // input types that hold a ruled field, at any depth
+
+	deny, adhoc, tier, introspection *class
+
+	identity identityTable
+	answers  *answers
+}
+
+type argumentKey struct{ typ, field, argument string }
+
+// Load reads, checks and compiles a policy. The error is a *LoadError with
+// every problem found, unless ctx ended.
+func Load(ctx context.Context, o Options) (*Engine, error) {
+	r := &report{}
+	src := newSources()
+	src.read(&o, r)
+	if len(src.modules) == 0 && len(r.problems) == 0 {
+		r.addFile(strings.Join(o.Paths, ", "), "no policy found: without one everything is denied")
+	}
+	c := &collector{schema: o.Schema.AST(), groups: map[string]*group{}, report: r}
+	c.collect(src.modules)
+	checkModules(src.modules, r)
+	isolate(c.order, src.modules)
+	schemas, err := inputSchemas(&o)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := compile(ctx, src.modules, src.data, schemas, r)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		schema: o.Schema, timeout: o.Timeout, tiers: o.Tiers, compiled: compiled,
+		arguments: map[argumentKey]*class{}, argumentError: map[argumentKey]*class{}, inputs: map[coordinate]*class{},
+		allow: lookup{static: map[coordinate]*class{}}, errors: lookup{static: map[coordinate]*class{}},
+		answers: newAnswers(),
+	}
+	if e.timeout <= 0 {
+		e.timeout = DefaultTimeout
+	}
+	if !compiled.compiler.Failed() {
+		e.classify(c.order, r)
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	e.reachRuled()
+	e.resolveAll(o.Schema.Objects())
+	if err := e.identity.prepare(e); err != nil {
+		return nil, err
+	}
+	e.revision = src.revision(o.Schema)
+	e.warnings = sorted(r.warnings)
+	return e, ctx.Err()
+}
+
+// Revision identifies policy, data and schema together: hex SHA-256.
+func (e *Engine) Revision() string { return e.revision }
+
+// Warnings lists what is doubtful but not wrong, ordered by place.
+func (e *Engine) Warnings() []Problem { return e.warnings }
+
+func (s *sources) revision(sch *schema.Schema) string {
+	h := sha256.New()
+	digest := sch.Digest()
+	h.Write(digest[:])
+	for _, name := range slices.Sorted(maps.Keys(s.raw)) {
+		sum := sha256.Sum256(s.raw[name])
+		nameSum := sha256.Sum256([]byte(name))
+		h.Write(nameSum[:])
+		h.Write(sum[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// classify makes a class of each group and hangs it where it is looked up.
+func (e *Engine) classify(groups []*group, r *report) {
+	a := newAnalyser(e.compiled.compiler)
+	for _, g := range groups {
+		rules := e.compiled.rulesAt(g)
+		reads := a.close(rules)
+		c := &class{id: len(e.classes), group: g, reads: reads, impure: len(reads.impure) > 0}
+		c.shape = inputShape(&reads.paths)
+		if !g.vars {
+			c.constant = constantValue(rules)
+		}
+		c.kind = classIdentity
+		for _, top := range []string{"request", "operation", "args", "value"} {
+			if reads.paths.has(top) {
+				c.kind = classRequest
+			}
+		}
+		if c.impure {
+			c.kind = classRequest
+		}
+		checkReads(c, r)
+		e.classes = append(e.classes, c)
+		e.place(c)
+	}
+}
+
+// constantValue returns the value of a single definition without a body, such
+// as `allow.Query.products := true`.
+func constantValue(rules []*ast.Rule) *ast.Term {
+	if len(rules) != 1 || rules[0].Else != nil || rules[0].Head.Value == nil || !rules[0].Head.Value.IsGround() {
+		return nil
+	}
+	for _, expr := range rules[0].Body {
+		if t, ok := expr.Terms.(*ast.Term); !ok || !ast.Boolean(true).Equal(t.Value) || expr.Negated || len(expr.With) > 0 {
+			return nil
+		}
+	}
+	if !ast.IsConstant(rules[0].Head.Value.Value) {
+		return nil
+	}
+	return rules[0].Head.Value
+}
+
+func (e *Engine) place(c *class) {
+	g := c.group
+	switch g.kind {
+	case entryAllow:
+		e.allow.add(c)
+	case entryError:
+		if len(g.path) == 3 {
+			e.argumentError[argumentKey{g.path[0], g.path[1], g.path[2]}] = c
+		} else {
+			e.errors.add(c)
+		}
+	case entryArgument:
+		e.arguments[argumentKey{g.path[0], g.path[1], g.path[2]}] = c
+	case entryInput:
+		e.inputs[coordinate{g.path[0], g.path[1]}] = c
+	case entryDeny:
+		e.deny = c
+	case entryAdhoc:
+		e.adhoc = c
+	case entryTier:
+		e.tier = c
+	case entryIntrospection:
+		e.introspection = c
+	}
+}
+
+func (l *lookup) add(c *class) {
+	if c.group.vars {
+		l.vars = append(l.vars, c)
+		return
+	}
+	l.static[coordinate{c.group.path[0], c.group.path[1]}] = c
+}

@@ -1,0 +1,46 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/graphward/graphward/schema"
+)
+
+// Tier returns the tier that the policy gives the subject; empty when it
+// names none. A tier that the config does not know is an error.
+func (e *Engine) Tier(ctx context.Context, sub *Subject, req *Request) (string, error) {
+	if e.tier == nil {
+		return "", nil
+	}
+	s := e.begin(ctx, sub, req)
+	defer s.end()
+	v, err := s.value(e.tier)
+	if err != nil || v == nil {
+		return "", err
+	}
+	name, ok := v.Value.(ast.String)
+	switch {
+	case !ok:
+		return "", &EvalError{Rule: "tier", Err: fmt.Errorf("is %s, not a string", v)}
+	case e.tiers != nil && !slices.Contains(e.tiers, string(name)):
+		return "", &EvalError{Rule: "tier", Err: fmt.Errorf("the config has no tier %q", string(name))}
+	}
+	return string(name), nil
+}
+
+// AdHoc reports whether the subject may send an operation that no manifest
+// lists. Without an adhoc rule nobody may.
+func (e *Engine) AdHoc(ctx context.Context, sub *Subject, req *Request, op *schema.Operation) (bool, error) {
+	if e.adhoc == nil {
+		return false, nil
+	}
+	s := e.begin(ctx, sub, req)
+	defer s.end()
+	s.facts.operation = op
+	v, err := s.value(e.adhoc)
+	return isTrue(v), err
+}
