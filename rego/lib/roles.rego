@@ -1,0 +1,3 @@
+package graphward.lib.roles
+
+import rego.v2
