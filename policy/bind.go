@@ -25,7 +25,7 @@ type Binding struct {
 	// asked are the verdicts that read more than the subject.
 	asked     []boundVerdict
 	arguments []boundArgument
-	inputs    []boundInput
+	inputs    []int32 // uses inside whose arguments ruled input fields may occur
 
 	conditional bool
 	allowed     *Decision
@@ -61,11 +61,6 @@ type boundArgument struct {
 	// variable indexes the operation's variables when the argument is a bare
 	// variable, which may be absent; -1 else.
 	variable int32
-}
-
-// boundInput is an argument inside which ruled input fields may occur.
-type boundInput struct {
-	use, arg int32
 }
 
 // Bind prepares an operation. The operation must have been compiled from the
@@ -187,30 +182,10 @@ func (b *Binding) addInputs(i int32) {
 	}
 	use := &b.op.Uses[i]
 	for j := range use.Args {
-		if use.Args[j].Literal != nil && b.engine.ruledInputs[use.Args[j].Definition.Type.Name()] {
-			b.inputs = append(b.inputs, boundInput{i, int32(j)})
-		}
-	}
-}
-
-// reachRuled lists the input types from which a ruled input field can be reached.
-func (e *Engine) reachRuled() {
-	e.ruledInputs = map[string]bool{}
-	for at := range e.inputs {
-		e.ruledInputs[at.typ] = true
-	}
-	for changed := true; changed && len(e.inputs) > 0; {
-		changed = false
-		for name, def := range e.schema.AST().Types {
-			if def.Kind != gql.InputObject || e.ruledInputs[name] {
-				continue
-			}
-			for _, f := range def.Fields {
-				if e.ruledInputs[f.Type.Name()] {
-					e.ruledInputs[name], changed = true, true
-					break
-				}
-			}
+		ruled := func(f schema.InputField) bool { return b.engine.inputs[coordinate{f.Object.Name, f.Field.Name}] != nil }
+		if use.Args[j].Literal != nil && slices.ContainsFunc(b.engine.schema.InputReach(use.Args[j].Definition.Type), ruled) {
+			b.inputs = append(b.inputs, i)
+			return
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	gql "github.com/vektah/gqlparser/v2/ast"
 
 	"github.com/graphward/graphward/schema"
 )
@@ -158,7 +159,7 @@ func (s *session) allowed(b *Binding) (bool, error) {
 		}
 	}
 	ok := true
-	err = s.eachValue(b, func(Denial, *class) { ok = false })
+	err = s.eachValue(b, func(Denial) { ok = false })
 	return ok, err
 }
 
@@ -243,7 +244,7 @@ func (s *session) denySet() ([]*ast.Term, error) {
 
 // eachValue calls refuse for every given argument and input field whose rule
 // does not allow it.
-func (s *session) eachValue(b *Binding, refuse func(Denial, *class)) error {
+func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
 	for i := range b.arguments {
 		a := &b.arguments[i]
 		if !s.isLive(b, a.use) || a.variable >= 0 && s.absent(a.variable) {
@@ -262,63 +263,42 @@ func (s *session) eachValue(b *Binding, refuse func(Denial, *class)) error {
 			refuse(Denial{
 				use: a.use, Kind: DenyArgument, Coordinate: a.key.typ + "." + a.key.field + "." + a.key.argument,
 				Path: b.op.Path(int(a.use)), Rule: a.class.rule(),
-			}, a.class)
+			})
 		}
 	}
-	for i := range b.inputs {
-		in := &b.inputs[i]
-		if !s.isLive(b, in.use) {
-			continue
-		}
-		use := &b.op.Uses[in.use]
-		s.facts.use = use
-		arg := &use.Args[in.arg]
-		err := s.eachInput(arg.Definition.Type.Name(), arg.Resolve(s.facts.vars), func(at coordinate, c *class) {
-			refuse(Denial{use: in.use, Kind: DenyInput, Coordinate: at.String(), Path: b.op.Path(int(in.use)), Rule: c.rule()}, c)
-		})
-		if err != nil {
-			return err
+	for _, use := range b.inputs {
+		if s.isLive(b, use) {
+			if err := s.eachInput(b, use, refuse); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// eachInput asks the rules of the input fields that the client gave inside
+// the arguments of a use.
+func (s *session) eachInput(b *Binding, use int32, refuse func(Denial)) (err error) {
+	b.op.InputFields(int(use), s.facts.vars, func(_ *schema.Argument, object *gql.Definition, field *gql.FieldDefinition, v schema.Value) bool {
+		at := coordinate{object.Name, field.Name}
+		c := s.engine.inputs[at]
+		if c == nil {
+			return true
+		}
+		s.facts.use, s.facts.value = &b.op.Uses[use], v
+		var answer *ast.Term
+		answer, err = s.value(c)
+		if err == nil && !isTrue(answer) {
+			refuse(Denial{Kind: DenyInput, Coordinate: at.String(), Path: b.op.Path(int(use)), Rule: c.rule(), use: use})
+		}
+		return err == nil
+	})
+	return err
 }
 
 func (s *session) absent(variable int32) bool {
 	vars := s.facts.vars
 	return vars == nil || int(variable) >= len(vars.Values) || vars.Values[variable].Kind == schema.Absent
-}
-
-// eachInput looks for ruled input fields in a value of the named type.
-// Members that only a default put there were not given by anybody.
-func (s *session) eachInput(typ string, v schema.Value, refuse func(coordinate, *class)) error {
-	for i := range v.Items {
-		if err := s.eachInput(typ, v.Items[i], refuse); err != nil {
-			return err
-		}
-	}
-	for i := range v.Members {
-		m := &v.Members[i]
-		if m.Field == nil || m.Defaulted || m.Value.Kind == schema.Absent {
-			continue
-		}
-		at := coordinate{typ, m.Name}
-		if c := s.engine.inputs[at]; c != nil {
-			s.facts.value = m.Value
-			answer, err := s.value(c)
-			if err != nil {
-				return err
-			}
-			if !isTrue(answer) {
-				refuse(at, c)
-			}
-		}
-		if inner := m.Field.Type.Name(); s.engine.ruledInputs[inner] {
-			if err := s.eachInput(inner, m.Value, refuse); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // denials gathers every reason to refuse.
@@ -339,7 +319,7 @@ func (s *session) denials(b *Binding) ([]Denial, error) {
 	if err := s.fieldDenials(b, &out); err != nil {
 		return nil, err
 	}
-	err := s.eachValue(b, func(d Denial, _ *class) { out = append(out, d) })
+	err := s.eachValue(b, func(d Denial) { out = append(out, d) })
 	if err != nil {
 		return nil, err
 	}

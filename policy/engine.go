@@ -59,7 +59,6 @@ type Engine struct {
 	arguments     map[argumentKey]*class
 	argumentError map[argumentKey]*class
 	inputs        map[coordinate]*class
-	ruledInputs   map[string]bool // input types that hold a ruled field, at any depth
 
 	deny, adhoc, tier, introspection *class
 
@@ -105,7 +104,6 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	e.reachRuled()
 	e.resolveAll(o.Schema.Objects())
 	if err := e.identity.prepare(e); err != nil {
 		return nil, err

@@ -1,0 +1,200 @@
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graphward/graphward/schema"
+)
+
+// decisionFile is one file of testdata/decisions: a schema, a policy, and what
+// it decides.
+type decisionFile struct {
+	Schema  string            `yaml:"schema"` // SDL, or the name of a file in testdata
+	Policy  string            `yaml:"policy"`
+	Modules map[string]string `yaml:"modules"`
+	Data    map[string]any    `yaml:"data"`
+	Cases   []decisionCase    `yaml:"cases"`
+}
+
+type decisionCase struct {
+	Name      string         `yaml:"name"`
+	Query     string         `yaml:"query"`
+	Operation string         `yaml:"operation"`
+	Variables map[string]any `yaml:"variables"`
+	Subject   map[string]any `yaml:"subject"`
+	Request   map[string]any `yaml:"request"`
+	Facts     OperationFacts `yaml:"facts"`
+	// Want lists the denials as "CODE kind coordinate path: message", the
+	// message only where it is given; empty means allowed.
+	Want []string `yaml:"want"`
+	// Error is part of the error's text.
+	Error string `yaml:"error"`
+	// Reads lists subject and request where the decision read them.
+	Reads []string `yaml:"reads"`
+}
+
+// decode goes through JSON, as claims and variables do.
+func decode(t *testing.T, from map[string]any, to any) {
+	t.Helper()
+	text, err := json.Marshal(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(text)))
+	d.UseNumber()
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loadSchema(t testing.TB, text string) *schema.Schema {
+	t.Helper()
+	if strings.HasSuffix(text, ".graphql") {
+		file, err := os.ReadFile(filepath.Join("testdata", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(file)
+	}
+	s, err := schema.Load(schema.Source{Name: "schema.graphql", Text: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func compileOperation(t testing.TB, s *schema.Schema, query, name string) *schema.Operation {
+	t.Helper()
+	op, err := s.Compile(query, name, schema.Limits{})
+	if err != nil {
+		t.Fatalf("%s\n%v", query, err)
+	}
+	return op
+}
+
+func (f *decisionFile) load(t testing.TB) *Engine {
+	t.Helper()
+	o := Options{Schema: loadSchema(t, f.Schema), Modules: map[string]string{}}
+	if f.Policy != "" {
+		o.Modules["policy.rego"] = f.Policy
+	}
+	for name, text := range f.Modules {
+		o.Modules[name] = text
+	}
+	if f.Data != nil {
+		text, err := json.Marshal(f.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "data.json")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.Data = []string{file}
+	}
+	e, err := Load(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestDecisions(t *testing.T) {
+	files, err := filepath.Glob("testdata/decisions/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no cases", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f decisionFile
+			if err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict()); err != nil {
+				t.Fatal(err)
+			}
+			e := f.load(t)
+			for _, c := range f.Cases {
+				t.Run(c.Name, func(t *testing.T) { c.run(t, e) })
+			}
+		})
+	}
+}
+
+func (c *decisionCase) run(t *testing.T, e *Engine) {
+	op := compileOperation(t, e.schema, c.Query, c.Operation)
+	var variables []byte
+	if c.Variables != nil {
+		variables, _ = json.Marshal(c.Variables)
+	}
+	vars, err := op.Coerce(variables, schema.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, req := &Subject{}, &Request{}
+	decode(t, c.Subject, sub)
+	decode(t, c.Request, req)
+	b, err := e.Bind(op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The second round comes from the caches.
+	for range 2 {
+		d, err := e.Decide(context.Background(), b, sub, req, c.Facts, vars)
+		if err != nil {
+			if c.Error == "" || !strings.Contains(err.Error(), c.Error) {
+				t.Fatalf("error %v, want %q", err, c.Error)
+			}
+			continue
+		}
+		if c.Error != "" {
+			t.Fatalf("no error, want %q", c.Error)
+		}
+		var got []string
+		for i, denial := range d.Denials {
+			got = append(got, describe(denial, i < len(c.Want) && strings.Contains(c.Want[i], ": ")))
+		}
+		if diff := cmp.Diff(c.Want, got); diff != "" {
+			t.Errorf("denials (-want +got):\n%s", diff)
+		}
+		if d.Allowed != (len(d.Denials) == 0) {
+			t.Errorf("Allowed is %v with %d denials", d.Allowed, len(d.Denials))
+		}
+		var reads []string
+		if d.ReadsSubject {
+			reads = append(reads, "subject")
+		}
+		if d.ReadsRequest {
+			reads = append(reads, "request")
+		}
+		if c.Reads != nil {
+			if diff := cmp.Diff(c.Reads, append([]string{}, reads...)); diff != "" {
+				t.Errorf("reads (-want +got):\n%s", diff)
+			}
+		}
+	}
+}
+
+func describe(d Denial, message bool) string {
+	s := d.Code + " " + string(d.Kind)
+	if d.Coordinate != "" {
+		s += " " + d.Coordinate
+	}
+	if d.Path != nil {
+		s += " " + strings.Join(d.Path, ".")
+	}
+	if message {
+		s += ": " + d.Message
+	}
+	return s
+}
