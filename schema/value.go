@@ -71,7 +71,10 @@ func (v Value) Int64() (n int64, ok bool) {
 	switch v.Kind {
 	case Int:
 		n, err := strconv.ParseInt(v.Text, 10, 64)
-		return n, err == nil
+		if err != nil {
+			return 0, false
+		}
+		return n, true
 	case Float:
 		f, ok := v.Float64()
 		if !ok || f != math.Trunc(f) || f < -(1<<53) || f > 1<<53 {
