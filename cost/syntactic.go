@@ -1,0 +1,104 @@
+package cost
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// syntacticScope prices a selection set without merging: each occurrence apart,
+// each fragment once for each way in which sizes are handed down to it. The sum
+// is never below the exact cost as long as no item weighs less than nothing,
+// so negative item weights count as 0. Work is linear in the document.
+func (c *compiler) syntacticScope(set ast.SelectionSet, t *outputType, ctx int32) int32 {
+	d := draft{}
+	c.syntacticMembers(&d, set, t, ctx, alwaysLive)
+	return c.p.addScope([]draft{d})
+}
+
+func (c *compiler) syntacticMembers(d *draft, set ast.SelectionSet, t *outputType, ctx, guard int32) {
+	for _, s := range set {
+		switch s := s.(type) {
+		case *ast.Field:
+			g := c.and(guard, c.condition(s.Directives))
+			if g == neverLive || strings.HasPrefix(s.Name, "__") {
+				continue
+			}
+			for _, id := range c.syntacticGroups(s, ctx) {
+				d.members = append(d.members, member{group: id, guard: g})
+			}
+		case *ast.InlineFragment:
+			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
+				c.syntacticMembers(d, s.SelectionSet, t, ctx, g)
+			}
+		case *ast.FragmentSpread:
+			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
+				d.members = append(d.members, member{group: ^c.syntacticFragment(s.Definition, t, ctx), guard: g})
+			}
+		}
+	}
+}
+
+func (c *compiler) syntacticFragment(f *ast.FragmentDefinition, t *outputType, ctx int32) int32 {
+	key := binary.AppendUvarint([]byte{'f'}, uint64(c.rank[f]))
+	key = binary.AppendUvarint(key, uint64(ctx))
+	if id, ok := c.memo[string(key)]; ok {
+		return id
+	}
+	id := c.syntacticScope(f.SelectionSet, t, ctx)
+	c.memo[string(key)] = id
+	return id
+}
+
+// syntacticGroups prices one occurrence: once for each price that the field can
+// have. Their sum bounds the maximum.
+func (c *compiler) syntacticGroups(f *ast.Field, ctx int32) []int32 {
+	key := binary.AppendUvarint([]byte{'g'}, uint64(c.fieldID(f)))
+	key = binary.AppendUvarint(key, uint64(ctx))
+	if id, ok := c.memo[string(key)]; ok {
+		return c.occurrenceGroups[id]
+	}
+	var ids []int32
+	for _, spec := range c.specs(f) {
+		ids = append(ids, c.syntacticGroup(f, spec, ctx))
+	}
+	c.memo[string(key)] = int32(len(c.occurrenceGroups))
+	c.occurrenceGroups = append(c.occurrenceGroups, ids)
+	return ids
+}
+
+func (c *compiler) specs(f *ast.Field) []*fieldSpec {
+	owner := f.ObjectDefinition.Name
+	if fields := c.model.interfaces[owner]; fields != nil {
+		specs := make([]*fieldSpec, len(fields[f.Name]))
+		for i, v := range fields[f.Name] {
+			specs[i] = v.spec
+		}
+		return specs
+	}
+	if i := c.model.schema.ObjectIndex(owner); i >= 0 {
+		if spec := c.model.objects[i][f.Name]; spec != nil {
+			return []*fieldSpec{spec}
+		}
+	}
+	return nil
+}
+
+func (c *compiler) syntacticGroup(f *ast.Field, spec *fieldSpec, ctx int32) int32 {
+	key := f.Alias
+	if key == "" {
+		key = f.Name
+	}
+	if spec.itemA < 0 || spec.itemB < 0 {
+		raised := *spec
+		raised.itemA, raised.itemB = max(0, spec.itemA), max(0, spec.itemB)
+		spec = &raised
+	}
+	o := &occurrences{key: key, pieces: []piece{{f, alwaysLive}}, live: alwaysLive}
+	g := c.pricedGroup(o, spec, f.ObjectDefinition.Name+"."+f.Name, c.contexts[ctx])
+	if spec.returns.composite {
+		g.child = c.syntacticScope(f.SelectionSet, spec.returns, c.context(spec, g.expected, c.contexts[ctx]))
+	}
+	return c.p.addGroup(g)
+}
