@@ -256,7 +256,7 @@ func (b *introspectionBuilder) arguments(of string, in []introspectedInput) ast.
 			Directives: b.deprecated(a.IsDeprecated, a.DeprecationReason),
 		}
 		if a.DefaultValue != nil {
-			value, err := parseLiteral(*a.DefaultValue)
+			value, err := parseLiteral(*a.DefaultValue, b.pos)
 			if err != nil {
 				b.problem("the default of %s of %s is not a literal: %s", clip(a.Name), clip(of), err)
 			}
@@ -326,13 +326,14 @@ func (b *introspectionBuilder) directive(name, argument, value string) *ast.Dire
 	return d
 }
 
-// parseLiteral reads one constant literal and nothing else.
-func parseLiteral(text string) (*ast.Value, error) {
+// parseLiteral reads one constant literal and nothing else. All of it is given
+// the position at; errors are placed inside the text.
+func parseLiteral(text string, at *ast.Position) (*ast.Value, error) {
 	text, _, err := scan(text, Limits{Document: MaxSource, Tokens: math.MaxInt})
 	if err != nil {
 		return nil, err
 	}
-	p := literalParser{lexer: lexer.New(&ast.Source{Input: text})}
+	p := literalParser{at: at, lexer: lexer.New(&ast.Source{Input: text})}
 	if err := p.next(); err != nil {
 		return nil, err
 	}
@@ -348,6 +349,7 @@ func parseLiteral(text string) (*ast.Value, error) {
 
 // literalParser recurses as deep as scan lets brackets nest.
 type literalParser struct {
+	at    *ast.Position
 	lexer lexer.Lexer
 	token lexer.Token
 }
@@ -362,8 +364,7 @@ func (p *literalParser) unexpected() error {
 }
 
 func (p *literalParser) value() (*ast.Value, error) {
-	pos := p.token.Pos
-	v := &ast.Value{Raw: p.token.Value, Position: &pos}
+	v := &ast.Value{Raw: p.token.Value, Position: p.at}
 	switch p.token.Kind {
 	case lexer.BracketL, lexer.BraceL:
 		return v, p.children(v)
@@ -399,8 +400,7 @@ func (p *literalParser) children(v *ast.Value) error {
 		return err
 	}
 	for p.token.Kind != end {
-		pos := p.token.Pos
-		child := &ast.ChildValue{Position: &pos}
+		child := &ast.ChildValue{Position: p.at}
 		if v.Kind == ast.ObjectValue {
 			if p.token.Kind != lexer.Name {
 				return p.unexpected()

@@ -183,7 +183,7 @@ func TestLiteralsRefused(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			// The coercion refuses it as well, whatever validation saw.
-			literal, err := parseLiteral(test.literal)
+			literal, err := parseLiteral(test.literal, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
