@@ -200,8 +200,8 @@ func (m *Message) read(w http.ResponseWriter, r *http.Request, o *Options) *Erro
 	if r.ContentLength > int64(o.MaxBody) {
 		return refuse(CodeBodyLimit, "the body is too large")
 	}
-	if r.Body == nil || r.Body == http.NoBody {
-		return refuse(CodeBadRequest, "the body is empty")
+	if r.Body == nil {
+		return nil
 	}
 	if o.BodyTime > 0 {
 		deadline := http.NewResponseController(w)

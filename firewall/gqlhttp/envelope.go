@@ -14,6 +14,9 @@ import (
 
 // decodeBody decodes m.body: one call or an array of them.
 func (m *Message) decodeBody(o *Options) *Error {
+	if m.Bytes == 0 {
+		return refuse(CodeBadRequest, "the body is empty")
+	}
 	if bytes.HasPrefix(m.body, []byte("\xef\xbb\xbf")) {
 		return refuse(CodeBadRequest, "the body begins with a byte order mark")
 	}

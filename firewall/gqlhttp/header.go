@@ -121,7 +121,7 @@ func hasOwnPrefix(folded []byte) bool {
 }
 
 func isConditional(folded []byte) bool {
-	return (folded[0] == 'i' || folded[0] == 'r') && slices.Contains(conditional, string(folded))
+	return len(folded) > 0 && (folded[0] == 'i' || folded[0] == 'r') && slices.Contains(conditional, string(folded))
 }
 
 // nominates reports whether a Connection field lists the name (RFC 9110
