@@ -116,7 +116,7 @@ func TestWriteRefusal(t *testing.T) {
 			{Code: "B", Message: "n", Line: 1, Path: []string{}, Details: []byte(`{}`)},
 		}}, AcceptGraphQL, true, 403,
 			`{"errors":[{"message":"m","locations":[{"line":3,"column":4}],"path":["a","b\"c"],"extensions":{"code":"A","rule":"x"}},{"message":"n","locations":[{"line":1,"column":1}],"path":[],"extensions":{"code":"B"}}]}`,
-			[]string{"Cache-Control: no-store", "Content-Length: 211", "Content-Type: application/graphql-response+json; charset=utf-8", "X-Content-Type-Options: nosniff"}},
+			[]string{"Cache-Control: no-store", "Content-Length: 209", "Content-Type: application/graphql-response+json; charset=utf-8", "X-Content-Type-Options: nosniff"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
