@@ -24,7 +24,7 @@ type arrow struct {
 	Why  string
 }
 
-// arrows is the picture of DESIGN.md section 2.
+// arrows is the picture in CONTRIBUTING.md.
 var arrows = []arrow{
 	{"cmd", []string{"..."}, ""},
 	{"examples", []string{"..."}, ""},
@@ -122,7 +122,7 @@ func violations(packages []listed) []string {
 		}
 		a, ok := arrowFrom(path)
 		if !ok {
-			lines = append(lines, fmt.Sprintf("%s is not in the picture: add it to DESIGN.md section 2 and to arrows, or move it", path))
+			lines = append(lines, fmt.Sprintf("%s is not in the picture: add it to CONTRIBUTING.md and to arrows, or move it", path))
 			continue
 		}
 		for _, imported := range p.Imports {

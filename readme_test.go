@@ -2,22 +2,32 @@ package graphward_test
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graphward/graphward/examples/backend"
 	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/policy"
+	"github.com/graphward/graphward/schema"
 )
 
-// README's table of refusals is what clients rely on, so it is the code's.
-func TestReadmeListsEveryCode(t *testing.T) {
+func readme(t *testing.T) string {
+	t.Helper()
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(text), "<!-- codes: ")
+	return string(text)
+}
+
+// README's table of refusals is what clients rely on, so it is the code's.
+func TestReadmeListsEveryCode(t *testing.T) {
+	_, table, ok := strings.Cut(readme(t), "<!-- codes: ")
 	if !ok {
 		t.Fatal("README.md has lost the mark before its table of codes")
 	}
@@ -42,5 +52,54 @@ func TestReadmeListsEveryCode(t *testing.T) {
 	}
 	if diff := cmp.Diff(gqlhttp.Codes, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The policies that README shows load, without a warning, against the schema of the example.
+func TestReadmePoliciesLoad(t *testing.T) {
+	shop, err := schema.Load(schema.Source{Name: "schema.graphql", Text: backend.SDL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := readme(t)
+	shown := regexp.MustCompile("(?s)```rego\n(.*?)```").FindAllStringSubmatch(text, -1)
+	shown = append(shown, regexp.MustCompile(`(?s)cat > policy\.rego <<'END'\n(.*?)END\n`).FindAllStringSubmatch(text, -1)...)
+	if len(shown) != 2 {
+		t.Fatalf("README shows %d policies, want 2", len(shown))
+	}
+	for _, match := range shown {
+		engine, err := policy.Load(t.Context(), policy.Options{Schema: shop, Modules: map[string]string{"README.rego": match[1]}})
+		if err != nil {
+			t.Errorf("%v in\n%s", err, match[1])
+			continue
+		}
+		for _, warning := range engine.Warnings() {
+			t.Errorf("%v in\n%s", warning, match[1])
+		}
+	}
+}
+
+// Every link to a file of the repository leads to one.
+func TestDocumentsLinkToFiles(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+	for _, pattern := range []string{"*.md", "*/*.md", "*/*/*.md"} {
+		documents, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range documents {
+			text, err := os.ReadFile(document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+				if strings.Contains(match[1], "://") {
+					continue
+				}
+				if _, err := os.Stat(filepath.Join(filepath.Dir(document), match[1])); err != nil {
+					t.Errorf("%s: %v", document, err)
+				}
+			}
+		}
 	}
 }
