@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -11,7 +12,7 @@ import (
 // corpus is a real schema with the real operations of one of its clients;
 // testdata/corpora/*/SOURCE.md says which.
 type corpus struct {
-	name       string
+	name, file string
 	schema     *Schema
 	operations []corpusOperation
 }
@@ -27,7 +28,8 @@ var corpora = sync.OnceValues(func() ([]corpus, error) {
 	var all []corpus
 	for _, name := range []string{"artsy", "saleor"} {
 		dir := filepath.Join("testdata", "corpora", name)
-		s, err := LoadFiles(filepath.Join(dir, "schema.graphql"))
+		file := filepath.Join(dir, "schema.graphql")
+		s, err := LoadFiles(file)
 		if err != nil {
 			return nil, err
 		}
@@ -35,7 +37,7 @@ var corpora = sync.OnceValues(func() ([]corpus, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := corpus{name: name, schema: s}
+		c := corpus{name: name, file: file, schema: s}
 		if err := json.Unmarshal(text, &c.operations); err != nil {
 			return nil, err
 		}
@@ -43,6 +45,26 @@ var corpora = sync.OnceValues(func() ([]corpus, error) {
 	}
 	return all, nil
 })
+
+// loadKennel returns the made-up schema that has every corner, with documents
+// for most of them, some of which are invalid.
+func loadKennel(tb testing.TB) corpus {
+	tb.Helper()
+	dir := filepath.Join("testdata", "kennel")
+	c := corpus{name: "kennel", file: filepath.Join(dir, "schema.graphql")}
+	var err error
+	if c.schema, err = LoadFiles(c.file); err != nil {
+		tb.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "documents.graphql"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, document := range strings.Split(string(text), "---\n") {
+		c.operations = append(c.operations, corpusOperation{Query: document})
+	}
+	return c
+}
 
 func loadCorpora(tb testing.TB) []corpus {
 	tb.Helper()
