@@ -1,0 +1,403 @@
+package schema
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hostileSchema names the parts of a schema that hostile documents are made of.
+type hostileSchema struct {
+	corpus
+	root     string // a leaf selection on the query root
+	object   string // an object selection there, without its set
+	typ      string // its type
+	leaf     string // a leaf field of it
+	self     string // a field of it of the same type
+	argument string // a selection on it, with %s for an argument's value
+	many     string // one whose field declares many arguments
+
+	// abstract is an interface reached by open, with the field common.
+	open, abstract, common, end string
+	objects, composites         []string // that overlap with it
+}
+
+func hostileSchemas(tb testing.TB) []hostileSchema {
+	tb.Helper()
+	list := []hostileSchema{{
+		corpus: loadKennel(tb), root: "int(of:1)", object: "dog", typ: "Dog", leaf: "name", self: "mate",
+		argument: "friends(filter:{data:%s}){id}", many: "friends(first:1){id}",
+		open: "{pet{", abstract: "Pet", common: "mate", end: "}}",
+	}, {
+		corpus: loadCorpora(tb)[0], root: "__typename", object: `artist(id:"1")`, typ: "Artist", leaf: "name", self: "basedOn",
+		argument: "filterArtworksConnection(input:{keyword:%s}){id}", many: "filterArtworksConnection(page:1){id}",
+		open: `{homeView{section(id:"1"){`, abstract: "HomeViewSectionGeneric", common: "component", end: "}}}",
+	}}
+	for i := range list {
+		h := &list[i]
+		near := h.schema.Possible(h.abstract)
+		for name, def := range h.schema.ast.Types {
+			if !def.IsCompositeType() || !h.schema.Possible(name).Intersects(near) {
+				continue
+			}
+			h.composites = append(h.composites, name)
+			if def.Kind == "OBJECT" {
+				h.objects = append(h.objects, name)
+			}
+		}
+		slices.Sort(h.composites)
+		slices.Sort(h.objects)
+	}
+	return list
+}
+
+// hostileFamilies build documents that grow with k.
+var hostileFamilies = []struct {
+	name  string
+	build func(h hostileSchema, k int) string
+}{
+	{"field repetition", func(h hostileSchema, k int) string { return "{" + strings.Repeat(h.root+" ", k) + "}" }},
+	{"object repetition", func(h hostileSchema, k int) string {
+		return "{" + strings.Repeat(h.object+"{"+h.leaf+"}", k) + "}"
+	}},
+	{"nested repetition", func(h hostileSchema, k int) string {
+		inner := strings.Repeat(h.leaf+" ", k)
+		for range 6 {
+			inner = strings.Repeat("...{"+inner+"}", 2)
+		}
+		return "{" + h.object + "{" + inner + "}}"
+	}},
+	{"nested objects repeated", func(h hostileSchema, k int) string {
+		inner := strings.Repeat(h.leaf+" ", k)
+		for range 6 {
+			inner = strings.Repeat(h.self+"{"+inner+"}", 2)
+		}
+		return "{" + h.object + "{" + inner + "}}"
+	}},
+	{"nested inline fragments", func(h hostileSchema, k int) string {
+		depth := min(k, 180)
+		return "{" + h.object + strings.Repeat("{...", depth) + "{" + strings.Repeat(h.leaf+" ", k) + "}" + strings.Repeat(" "+h.leaf+"}", depth) + "}"
+	}},
+	{"fragment chain", func(h hostileSchema, k int) string { return fragments(h, k, "%[2]s...F%[1]d") }},
+	{"fragment chain under fields", func(h hostileSchema, k int) string { return fragments(h, k, "%[3]s{%[2]s...F%[1]d}") }},
+	{"fragment tree", func(h hostileSchema, k int) string {
+		return fragments(h, k, strings.Repeat("%[3]s{%[2]s...F%[1]d}", 4))
+	}},
+	{"fragment tree with aliases", func(h hostileSchema, k int) string {
+		return fragments(h, k, "a:%[3]s{...F%[1]d}b:%[3]s{...F%[1]d}c:%[3]s{...F%[1]d}d:%[3]s{...F%[1]d}")
+	}},
+	{"fragment fan-out", func(h hostileSchema, k int) string { return fragments(h, k, strings.Repeat("...F%[1]d ", 4)) }},
+	{"all spread all", allSpreadAll},
+	{"conflicting aliases", func(h hostileSchema, k int) string {
+		return "{" + strings.Repeat(h.object+"{a:"+h.leaf+" b:"+h.self+"{a:"+h.leaf+"}}", k) + h.object + "{b:" + h.self + "{a:id}}}"
+	}},
+	{"merging subsets", mergingSubsets},
+	{"abstract over concrete", func(h hostileSchema, k int) string {
+		return onTypes(h, h.objects, k, "...on %[1]s{x:"+h.common+"{__typename}}...on "+h.abstract+"{x:"+h.common+"{a:__typename}}")
+	}},
+	{"spreads over all types", func(h hostileSchema, k int) string { return onTypes(h, h.composites, k, "...on %s{__typename}") }},
+	{"nested spreads over all types", func(h hostileSchema, k int) string {
+		var b strings.Builder
+		for i := range min(k, 180) {
+			b.WriteString("...on " + h.composites[i*7%len(h.composites)] + "{__typename ")
+		}
+		return h.open + b.String() + strings.Repeat("}", min(k, 180)) + h.end
+	}},
+	{"narrowing", narrowing},
+	{"nested values through fragments", func(h hostileSchema, k int) string {
+		value := strings.Repeat("[", 7) + "1" + strings.Repeat("]", 7)
+		return fragments(h, k, fmt.Sprintf(h.argument, value)+"...F%[1]d")
+	}},
+	{"long list", func(h hostileSchema, k int) string { return argument(h, "["+strings.Repeat("{a:1}", k)+"]") }},
+	{"wide objects", func(h hostileSchema, k int) string {
+		var x, y strings.Builder
+		for i := range k {
+			fmt.Fprintf(&x, "k%d:1 ", i)
+			fmt.Fprintf(&y, "k%d:1 ", k-1-i)
+		}
+		return argument(h, "{"+x.String()+"}", "{"+y.String()+"}")
+	}},
+	{"equal arguments", func(h hostileSchema, k int) string {
+		return "{" + h.object + "{" + strings.Repeat(fmt.Sprintf(h.argument, "{a:[1 2 3]b:{c:1}}"), k) + "}}"
+	}},
+	{"many arguments declared", func(h hostileSchema, k int) string { return "{" + h.object + "{" + strings.Repeat(h.many, k) + "}}" }},
+	{"operations over one fragment", func(h hostileSchema, k int) string {
+		return operations(min(200, k), "{...F}") + "fragment F on Query{" + strings.Repeat(h.root+" ", k) + "}"
+	}},
+	{"operations over a chain", func(h hostileSchema, k int) string {
+		return operations(k, "{"+h.object+"{...F0}}") + definitions(h, k, "%[2]s...F%[1]d")
+	}},
+	{"variables in a fragment", func(h hostileSchema, k int) string {
+		var vars, uses strings.Builder
+		for i := range k {
+			fmt.Fprintf(&vars, "$v%d:Int ", i)
+			fmt.Fprintf(&uses, "$v%d ", i)
+		}
+		return "query(" + vars.String() + "){" + h.object + "{...F}}fragment F on " + h.typ + "{" + fmt.Sprintf(h.argument, "{a:["+uses.String()+"]}") + "}"
+	}},
+	{"conditions", func(h hostileSchema, k int) string {
+		var vars strings.Builder
+		for i := range k {
+			fmt.Fprintf(&vars, "$v%d:Boolean! ", i)
+		}
+		return "query(" + vars.String() + ")" + fragments(h, k, "%[2]s ...F%[1]d @include(if:$v%[4]d) ...F%[1]d @skip(if:$v%[4]d) @include(if:$v0)")
+	}},
+	{"directives", func(h hostileSchema, k int) string {
+		return "{" + strings.Repeat(h.root+"@skip(if:false)@include(if:true)", k) + "}"
+	}},
+	{"repeated directives", func(h hostileSchema, k int) string { return "{" + h.root + strings.Repeat("@note", k) + "}" }},
+	{"unknown names of 60 KB", func(_ hostileSchema, k int) string {
+		return "{" + strings.Repeat(strings.Repeat("x", 60_000/k)+" ", k) + "}"
+	}},
+	{"long names", func(h hostileSchema, k int) string {
+		return "{" + strings.Repeat(strings.Repeat("x", 60_000/k-len(h.root)-2)+":"+h.root+" ", k) + "}"
+	}},
+	{"unknown arguments", func(h hostileSchema, k int) string {
+		return "{" + h.object + "{id(" + strings.Repeat("x:1 ", k) + ")}}"
+	}},
+	{"fragments in circles", func(_ hostileSchema, k int) string {
+		var b strings.Builder
+		for i := range k {
+			fmt.Fprintf(&b, "fragment F%d on Query{...F%d}", i, i)
+		}
+		return b.String()
+	}},
+	{"one long circle", func(h hostileSchema, k int) string {
+		return strings.Replace(fragments(h, k, "%[2]s...F%[1]d"), "{id}", "{...F0}", 1)
+	}},
+	{"fragments of one name", func(_ hostileSchema, k int) string { return "{...F}" + strings.Repeat("fragment F on Query{...F}", k) }},
+	{"brackets", func(_ hostileSchema, k int) string { return strings.Repeat("{a", k) }},
+	{"list brackets", func(_ hostileSchema, k int) string { return "{a(b:" + strings.Repeat("[", k) }},
+	{"type brackets", func(_ hostileSchema, k int) string { return "query($a:" + strings.Repeat("[", k) }},
+	{"comments", func(h hostileSchema, k int) string {
+		return strings.Repeat("#\n", 7*k) + "{" + strings.Repeat(h.root+" ", k) + "}"
+	}},
+	{"escapes", func(h hostileSchema, k int) string {
+		return argument(h, slices.Repeat([]string{`"` + strings.Repeat(`\u0001`, 14) + `"`}, k)...)
+	}},
+	{"block strings", func(h hostileSchema, k int) string {
+		return argument(h, slices.Repeat([]string{`"""` + strings.Repeat(" \n", 20) + `"""`}, k)...)
+	}},
+	{"introspection", func(_ hostileSchema, k int) string {
+		return "{" + strings.Repeat("__schema{types{fields{type{fields{name}}}}}", k) + "}"
+	}},
+	{"introspection chain", func(_ hostileSchema, k int) string {
+		return "{__schema{types{...F0}}}" + definitions(hostileSchema{typ: "__Type"}, k, "ofType{name ...F%[1]d}")
+	}},
+}
+
+// fragments selects a chain of k fragments F0, F1 … on the schema's object. In
+// each body %[1]d is the next one's number, %[4]d its own, %[2]s and %[3]s are
+// the schema's leaf and self.
+func fragments(h hostileSchema, k int, body string) string {
+	return "{" + h.object + "{...F0}}" + definitions(h, k, body)
+}
+
+func definitions(h hostileSchema, k int, body string) string {
+	var b strings.Builder
+	for i := range k {
+		fmt.Fprintf(&b, "fragment F%d on %s{", i, h.typ)
+		text := fmt.Sprintf(body+"%[4]d%[2]s%[3]s", i+1, h.leaf, h.self, i)
+		b.WriteString(strings.TrimSuffix(text, fmt.Sprint(i)+h.leaf+h.self) + "}")
+	}
+	fmt.Fprintf(&b, "fragment F%d on %s{id}", k, h.typ)
+	if h.typ == "__Type" {
+		return strings.Replace(b.String(), "{id}", "{name}", 1)
+	}
+	return b.String()
+}
+
+func operations(k int, body string) string {
+	var b strings.Builder
+	for i := range k {
+		fmt.Fprintf(&b, "query Q%d%s", i, body)
+	}
+	return b.String()
+}
+
+func argument(h hostileSchema, values ...string) string {
+	var b strings.Builder
+	for _, v := range values {
+		fmt.Fprintf(&b, h.argument+" ", v)
+	}
+	return "{" + h.object + "{" + b.String() + "}}"
+}
+
+func onTypes(h hostileSchema, types []string, k int, selection string) string {
+	var b strings.Builder
+	for i := range k {
+		fmt.Fprintf(&b, selection, types[i%len(types)])
+	}
+	return h.open + b.String() + h.end
+}
+
+// allSpreadAll has k fragments, each of which spreads all that follow.
+func allSpreadAll(h hostileSchema, k int) string {
+	k = max(1, isqrt(2*k))
+	var b strings.Builder
+	b.WriteString("{" + h.object + "{...F0}}")
+	for i := range k {
+		fmt.Fprintf(&b, "fragment F%d on %s{%s", i, h.typ, h.leaf)
+		for j := i + 1; j < k; j++ {
+			fmt.Fprintf(&b, " ...F%d", j)
+		}
+		b.WriteString("}")
+	}
+	return b.String()
+}
+
+func isqrt(n int) int {
+	i := 0
+	for i*i < n {
+		i++
+	}
+	return i
+}
+
+// mergingSubsets makes the places of the response meet in as many different
+// sets of selection sets as it can: what making an automaton deterministic does.
+func mergingSubsets(h hostileSchema, k int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "{%s{...F0 ...F1}}", h.object)
+	for i := range k {
+		x, y := min(i+1, k), min(i+2, k)
+		fmt.Fprintf(&b, "fragment F%d on %s{a:%[3]s{...F%[4]d}b:%[3]s{...F%[4]d ...F%[5]d}c:%[3]s{...F%[5]d id}}", i, h.typ, h.self, x, y)
+	}
+	fmt.Fprintf(&b, "fragment F%d on %s{id}", k, h.typ)
+	return b.String()
+}
+
+// narrowing reaches each of k fragments under as many sets of types as it can.
+func narrowing(h hostileSchema, k int) string {
+	var b strings.Builder
+	b.WriteString(h.open + "...F0" + h.end)
+	for i := range k {
+		fmt.Fprintf(&b, "fragment F%d on %s{...F%d", i, h.abstract, i+1)
+		for j := range 3 {
+			fmt.Fprintf(&b, " ...on %s{...F%d}", h.composites[(3*i+j)*5%len(h.composites)], i+1)
+		}
+		b.WriteString("}")
+	}
+	fmt.Fprintf(&b, "fragment F%d on %s{__typename}", k, h.abstract)
+	return b.String()
+}
+
+// wide are limits that let a document of 64 KiB and 4,000 tokens through to
+// every stage, as an operator may set them.
+var wide = Limits{
+	Depth: 1 << 30, Aliases: 1 << 30, RootFields: 1 << 30, Directives: 1 << 30, Fragments: 60_000, ValueDepth: 200, ListItems: 5000,
+}
+
+// fit builds the largest document of a family within the tokens and 64 KiB.
+func fit(h hostileSchema, build func(hostileSchema, int) string, tokens int) string {
+	fits := func(k int) bool {
+		_, _, err := scan(build(h, k), Limits{Tokens: tokens})
+		limit, ok := err.(*LimitError)
+		return !ok || limit.Kind == LimitNesting
+	}
+	k := 1
+	for k < tokens && fits(2*k) {
+		k *= 2
+	}
+	for step := k / 2; step > 0; step /= 2 {
+		if fits(k + step) {
+			k += step
+		}
+	}
+	return build(h, k)
+}
+
+// hostileBytes is what compiling one document may allocate, whatever it is.
+const hostileBytes = 8 << 20
+
+// compileBytes compiles and returns what that allocated.
+func compileBytes(s *Schema, text string, limits Limits) (uint64, error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := s.Compile(text, "", limits)
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc, err
+}
+
+// eachHostile calls f for each schema, family and choice of limits.
+func eachHostile(tb testing.TB, f func(name string, h hostileSchema, build func(hostileSchema, int) string, limits Limits)) {
+	for _, h := range hostileSchemas(tb) {
+		for _, family := range hostileFamilies {
+			name := h.corpus.name + "/" + strings.ReplaceAll(family.name, " ", "-")
+			f(name+"/default", h, family.build, Limits{})
+			f(name+"/wide", h, family.build, wide)
+		}
+	}
+}
+
+// TestHostileMemory holds what a hostile document may allocate.
+func TestHostileMemory(t *testing.T) {
+	eachHostile(t, func(name string, h hostileSchema, build func(hostileSchema, int) string, limits Limits) {
+		text := fit(h, build, DefaultLimits.Tokens)
+		got, err := compileBytes(h.schema, text, limits)
+		if got > hostileBytes {
+			t.Errorf("%s: a document of %d bytes allocates %d", name, len(text), got)
+		}
+		t.Logf("%s: %d bytes of text, %d allocated: %v", name, len(text), got, err)
+	})
+}
+
+// BenchmarkHostile prints, for each family, the time of the largest document
+// that 64 KiB and 4,000 tokens hold, and how it grows when a document of half
+// the tokens doubles; medians of five.
+func BenchmarkHostile(b *testing.B) {
+	eachHostile(b, func(name string, h hostileSchema, build func(hostileSchema, int) string, limits Limits) {
+		half, full := fit(h, build, DefaultLimits.Tokens/2), fit(h, build, DefaultLimits.Tokens)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				h.schema.Compile(full, "", limits)
+			}
+			b.StopTimer()
+			small, large := medianTime(h.schema, half, limits), medianTime(h.schema, full, limits)
+			b.ReportMetric(float64(large.Microseconds())/1000, "ms/doc")
+			b.ReportMetric(float64(large)/float64(small), "growth")
+		})
+	})
+}
+
+// medianTime is the median of five runs of as many compiles as take a while.
+func medianTime(s *Schema, text string, limits Limits) time.Duration {
+	var runs []time.Duration
+	for range 5 {
+		start, n := time.Now(), 0
+		for time.Since(start) < 5*time.Millisecond {
+			s.Compile(text, "", limits)
+			n++
+		}
+		runs = append(runs, time.Since(start)/time.Duration(n))
+	}
+	slices.Sort(runs)
+	return runs[len(runs)/2]
+}
+
+// FuzzHostile looks for documents that are dearer than the families: it joins
+// and cuts two of them.
+func FuzzHostile(f *testing.F) {
+	schemas := hostileSchemas(f)
+	for i := range hostileFamilies {
+		f.Add(uint8(i), uint8(i+1), uint16(300), uint16(100), uint16(500))
+	}
+	f.Fuzz(func(t *testing.T, first, second uint8, k, l, cut uint16) {
+		for _, h := range schemas {
+			text := hostileFamilies[int(first)%len(hostileFamilies)].build(h, 1+int(k)%2000)
+			other := hostileFamilies[int(second)%len(hostileFamilies)].build(h, 1+int(l)%2000)
+			at := min(int(cut), len(text), len(other))
+			for _, document := range []string{text, text + other, text[:len(text)-at] + other[at:]} {
+				for _, limits := range []Limits{{}, wide} {
+					if got, _ := compileBytes(h.schema, document, limits); got > 2*hostileBytes {
+						t.Errorf("%d bytes allocated for a document of %d", got, len(document))
+					}
+				}
+			}
+		}
+	})
+}
