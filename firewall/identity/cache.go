@@ -1,19 +1,9 @@
 package identity
 
 import (
-	"crypto/sha256"
 	"sync"
 	"time"
-	"unsafe"
 )
-
-// digest names a credential in caches, so that no cache holds it.
-type digest [sha256.Size]byte
-
-func digestOf(credential string) digest {
-	// Sum256 only reads; converting would copy up to 8 KiB per request.
-	return sha256.Sum256(unsafe.Slice(unsafe.StringData(credential), len(credential)))
-}
 
 // verdict is what an earlier verification of a credential found. It is
 // immutable.

@@ -42,21 +42,31 @@ func newClientRule(c *Config) clientRule {
 // apply returns id with the client that the headers name, as far as they
 // may. It never changes id, which is shared.
 func (rule *clientRule) apply(id *Identity, header http.Header) (*Identity, error) {
-	named, version, err := rule.read(header)
-	if err != nil {
-		return nil, err
-	}
-	client := id.Client
-	if named != "" {
-		switch {
-		case client.ID == "" && rule.public[named]:
-			client = Client{ID: named, Name: named}
-		case client.ID != "" && client.ID != named:
-			return nil, errors.New("the client header contradicts the credential's client")
+	var named string
+	var err error
+	for i := range rule.headers {
+		if named, err = agree(header, rule.headers[i].name, named, maxClientName); err != nil {
+			return nil, err
 		}
 	}
-	if client.ID != "" {
-		client.Version = version
+	client := id.Client
+	switch {
+	case named == "":
+	case client.ID == "" && rule.public[named]:
+		client = Client{ID: named, Name: named}
+	case client.ID != "" && client.ID != named:
+		return nil, errors.New("the client header contradicts the credential's client")
+	}
+	if client.ID == "" {
+		return id, nil
+	}
+	for i := range rule.headers {
+		if rule.headers[i].version == "" {
+			continue
+		}
+		if client.Version, err = agree(header, rule.headers[i].version, client.Version, maxClientVersion); err != nil {
+			return nil, err
+		}
 	}
 	if client == id.Client {
 		return id, nil
@@ -64,22 +74,6 @@ func (rule *clientRule) apply(id *Identity, header http.Header) (*Identity, erro
 	shown := *id
 	shown.Client = client
 	return &shown, nil
-}
-
-// read returns the one client and version that the headers agree on.
-func (rule *clientRule) read(header http.Header) (name, version string, err error) {
-	for i := range rule.headers {
-		h := &rule.headers[i]
-		if name, err = agree(header, h.name, name, maxClientName); err != nil {
-			return "", "", err
-		}
-		if h.version != "" {
-			if version, err = agree(header, h.version, version, maxClientVersion); err != nil {
-				return "", "", err
-			}
-		}
-	}
-	return name, version, nil
 }
 
 // agree returns the value of a header, or sofar when it is absent or empty. It

@@ -79,9 +79,12 @@ func readSecret(path string) (Secret, error) {
 // token is not active is that the answer: one that failed might know it.
 func (v *Verifier) introspect(ctx context.Context, token string) (*Identity, error) {
 	now := time.Now()
-	of := digestOf(token)
+	of := v.digests.sum(token)
 	known := v.opaque.get(of, now)
 	if known == nil {
+		if !isToken68(token) {
+			return nil, errors.New("token has characters that none has")
+		}
 		known = &verdict{
 			failure: &UnauthenticatedError{Reason: "the token is not active"},
 			until:   now.Add(inactiveMemory),
@@ -102,6 +105,19 @@ func (v *Verifier) introspect(ctx context.Context, token string) (*Identity, err
 		return nil, known.failure
 	}
 	return known.identity, nil
+}
+
+// isToken68 accepts what RFC 6750 section 2.1 lets a bearer token be.
+func isToken68(text string) bool {
+	body := strings.TrimRight(text, "=")
+	for i := range len(body) {
+		switch c := body[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~+/", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return body != ""
 }
 
 // ask returns nil when the server does not know the token as active. One

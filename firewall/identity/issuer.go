@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -85,7 +86,7 @@ func retireKeys(prior, next *keySet) {
 // signed verifies a JWT, or finds the verdict of an earlier request on it.
 func (v *Verifier) signed(ctx context.Context, found credential, cert *Identity) (*Identity, error) {
 	now := time.Now()
-	of := digestOf(found.text)
+	of := v.digests.sum(found.text)
 	known := v.verified.get(of, now)
 	if known == nil {
 		var err error
@@ -154,20 +155,20 @@ func (v *Verifier) verifySigned(ctx context.Context, text string, now time.Time)
 
 // verify returns the issuer's key that made the token's signature.
 func (is *issuer) verify(ctx context.Context, token *signedToken) (*verificationKey, error) {
+	// A token with a key id that is not there may be by a key newer than the
+	// set. Without keys, which the config may allow, every token may be.
+	known := func() bool {
+		keys := is.source.current.Load()
+		return keys != nil && keys.has(token.keyID)
+	}
+	if !known() {
+		is.source.demand(ctx, known)
+	}
 	keys := is.source.current.Load()
 	if keys == nil {
-		// The config lets the firewall run without this issuer's keys.
-		if is.source.demand(ctx) {
-			keys = is.source.current.Load()
-		}
-		if keys == nil {
-			return nil, &unavailableError{reason: "the issuer's keys could not be fetched yet"}
-		}
+		return nil, &unavailableError{reason: "the issuer's keys could not be fetched yet"}
 	}
 	candidates := keys.find(token.keyID, token.algorithm)
-	if len(candidates) == 0 && !keys.has(token.keyID) && is.source.demand(ctx) {
-		candidates = is.source.current.Load().find(token.keyID, token.algorithm)
-	}
 	if len(candidates) == 0 {
 		return nil, fmt.Errorf("the issuer has no key %.100q for algorithm %.20q", token.keyID, token.algorithm)
 	}
@@ -179,14 +180,10 @@ func (is *issuer) verify(ctx context.Context, token *signedToken) (*verification
 	return nil, errors.New("the signature does not hold")
 }
 
-// has reports whether some key has the id. An empty id is every key's.
+// has reports whether some key has the id. The empty id, of a token that
+// names none, is always had: no fetch could tell more.
 func (s *keySet) has(id string) bool {
-	for _, key := range s.keys {
-		if id == "" || key.id == id {
-			return true
-		}
-	}
-	return false
+	return id == "" || slices.ContainsFunc(s.keys, func(key *verificationKey) bool { return key.id == id })
 }
 
 // confirmation returns the fingerprint of the certificate to which "cnf"

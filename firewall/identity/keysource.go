@@ -73,6 +73,7 @@ type source[T any] struct {
 	broken   error // why the latest document was not taken
 	status   SourceStatus
 	flight   chan struct{}
+	ended    bool
 	workers  sync.WaitGroup
 }
 
@@ -90,7 +91,13 @@ func (s *source[T]) start(ctx, stop context.Context, tolerant bool) error {
 	return nil
 }
 
-func (s *source[T]) wait() { s.workers.Wait() }
+// wait returns when the background work has ended, after stop has.
+func (s *source[T]) wait() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.workers.Wait()
+}
 
 // run refreshes every s.every, sooner by up to a tenth so that many
 // processes do not ask at once, and after a failure with doubling pauses.
@@ -111,7 +118,10 @@ func (s *source[T]) run(failed bool) {
 			return
 		case <-timer.C:
 		}
-		flight, _ := s.begin(false)
+		flight, _, ok := s.begin(false)
+		if !ok {
+			return
+		}
 		select {
 		case <-s.stop.Done():
 			return
@@ -122,41 +132,48 @@ func (s *source[T]) run(failed bool) {
 }
 
 // demand loads the document now because a token may be newer than it, and
-// waits for that as long as ctx lasts. It reports false when it did not,
-// since that happened too often lately.
-func (s *source[T]) demand(ctx context.Context) bool {
-	flight, ok := s.begin(true)
-	if !ok {
-		return false
-	}
-	select {
-	case <-flight:
-		return true
-	case <-ctx.Done():
-		return false
+// waits for that as long as ctx lasts. It returns when have is satisfied, or
+// when a load that began after the call has ended, or at once when loads
+// were too frequent lately.
+func (s *source[T]) demand(ctx context.Context, have func() bool) {
+	for {
+		flight, joined, ok := s.begin(true)
+		if !ok {
+			return
+		}
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return
+		}
+		// A load that was under way may have read the document before it had
+		// what is wanted. The next one begins now or began meanwhile.
+		if have() || !joined {
+			return
+		}
 	}
 }
 
 // begin joins the load under way or begins one.
-func (s *source[T]) begin(limited bool) (<-chan struct{}, bool) {
+func (s *source[T]) begin(limited bool) (flight <-chan struct{}, joined, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flight != nil {
-		return s.flight, true
+		return s.flight, true, true
 	}
-	if s.stop.Err() != nil || limited && !s.limiter.Allow() {
-		return nil, false
+	if s.ended || limited && !s.limiter.Allow() {
+		return nil, false, false
 	}
-	flight := make(chan struct{})
-	s.flight = flight
+	done := make(chan struct{})
+	s.flight = done
 	s.workers.Go(func() {
 		_ = s.refresh(s.stop) // kept in the status
 		s.mu.Lock()
 		s.flight = nil
 		s.mu.Unlock()
-		close(flight)
+		close(done)
 	})
-	return flight, true
+	return done, false, true
 }
 
 func (s *source[T]) refresh(ctx context.Context) error {
