@@ -51,7 +51,7 @@ func (s *Schema) argument(def *ast.ArgumentDefinition, v *ast.Value, variable fu
 		a.Const = value
 		return a, nil
 	}
-	a.Dynamic, a.template = true, value
+	a.Dynamic, a.template = true, &value
 	return a, nil
 }
 

@@ -94,8 +94,9 @@ type Argument struct {
 	// When Dynamic, Const is the argument's default (or Absent).
 	Const   Value
 	Dynamic bool
-	// template is the coerced literal with references in the place of variables; set when Dynamic.
-	template Value
+	// template is the coerced literal with references in the place of variables; set when
+	// Dynamic. It is apart because fields declare many arguments and clients give few.
+	template *Value
 }
 
 // Condition is true when Var (an index into Operation.Variables, -1: none) has

@@ -17,6 +17,7 @@ type walker struct {
 	sorted    []int32 // scopes, children before parents
 	steps     int
 	uses      int
+	entries   int // arguments made, given or not
 
 	sets     []TypeSet // those that are no type's own
 	narrowed map[[2]int32]int32
@@ -80,7 +81,7 @@ func (c *compiler) findUses(op *Operation, chosen int32) error {
 	}
 	op.Conditions = append(make([]Condition, 0, 1), Condition{Var: -1})
 	op.Uses = make([]FieldUse, 0, w.uses)
-	w.never = -1
+	w.never, w.entries = -1, 0
 	w.scopes[0].up, w.scopes[0].always = -1, true
 	for i := len(w.sorted) - 1; i >= 0; i-- {
 		if err := w.emit(&w.scopes[w.sorted[i]]); err != nil {
@@ -261,6 +262,9 @@ func (w *walker) arguments(n *node) ([]Argument, error) {
 	}
 	if n.args != nil {
 		return n.args, nil
+	}
+	if w.entries += len(n.info.omitted); w.entries > w.c.limits.Walk {
+		return nil, limitAt(LimitWalk, w.entries, w.c.limits.Walk, n.field.Position)
 	}
 	n.args = make([]Argument, len(n.info.omitted))
 	copy(n.args, n.info.omitted)
