@@ -26,6 +26,7 @@ type Binding struct {
 	asked     []boundVerdict
 	arguments []boundArgument
 	inputs    []int32 // uses inside whose arguments ruled input fields may occur
+	ruled     []int32 // uses with an entry in arguments or inputs
 
 	conditional bool
 	allowed     *Decision
@@ -93,7 +94,7 @@ func (b *Binding) add(i int32) error {
 		b.introspection = append(b.introspection, i)
 		return nil
 	}
-	bound := boundUse{use: i}
+	bound, arguments := boundUse{use: i}, len(b.arguments)
 	for _, typ := range b.objects(use) {
 		v := b.engine.verdicts[typ][name]
 		if v == nil {
@@ -105,6 +106,9 @@ func (b *Binding) add(i int32) error {
 	}
 	b.uses = append(b.uses, bound)
 	b.addInputs(i)
+	if len(b.arguments) > arguments || slices.Contains(b.inputs, i) {
+		b.ruled = append(b.ruled, i)
+	}
 	return nil
 }
 

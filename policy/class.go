@@ -24,7 +24,10 @@ func (k classKind) String() string { return [...]string{"identity", "request"}[k
 
 // class is one document that OPA evaluates: all definitions of one head.
 type class struct {
-	id     int
+	id int
+	// same is the class that is evaluated in place of this one, because its
+	// definitions read the same; itself when there is none before it.
+	same   *class
 	group  *group
 	kind   classKind
 	reads  *closure
@@ -85,11 +88,11 @@ type verdict struct {
 }
 
 // decidedBy names the rule that decides when nothing grants: the first level
-// that has one.
-func (v *verdict) decidedBy() *class {
-	for i := range v.levels {
-		if v.levels[i].rule != nil {
-			return v.levels[i].rule
+// that has one. Coordinates may share a verdict without sharing the rule.
+func (e *Engine) decidedBy(at coordinate) *class {
+	for _, lv := range e.allow.levels(at.typ, at.field) {
+		if lv.rule != nil {
+			return lv.rule
 		}
 	}
 	return nil
@@ -143,7 +146,7 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 			identity := true
 			for i, lv := range levels {
 				if lv.rule != nil {
-					k.rules[i] = lv.rule.id
+					k.rules[i] = lv.rule.same.id
 					identity = identity && lv.rule.kind == classIdentity
 				}
 				for _, c := range lv.vars {

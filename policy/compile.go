@@ -20,7 +20,7 @@ import (
 func isolate(groups []*group, modules map[string]*ast.Module) {
 	keep := entryPointsRead(modules)
 	for i, g := range groups {
-		g.name = g.head
+		g.name, g.text = g.head, definitions(g)
 		switch g.kind {
 		case entryAllow, entryArgument, entryInput, entryError:
 		default:
@@ -39,6 +39,25 @@ func isolate(groups []*group, modules map[string]*ast.Module) {
 			rename(rule, g.name, g.vars)
 		}
 	}
+}
+
+// definitions prints what a group's rules say, without their heads' names.
+// Names mean the same only within a module, since imports are its own.
+func definitions(g *group) string {
+	if g.vars || g.kind == entryDeny {
+		return g.head + g.rules[0].Location.String()
+	}
+	var b strings.Builder
+	b.WriteByte(byte(g.kind))
+	for _, rule := range g.rules {
+		prefix := ""
+		if rule.Default {
+			prefix = "default "
+		}
+		text := strings.TrimPrefix(rule.String(), prefix)
+		fmt.Fprintf(&b, "%q %s%s\n", rule.Location.File, prefix, strings.TrimPrefix(text, rule.Head.Ref().String()))
+	}
+	return b.String()
 }
 
 func rename(rule *ast.Rule, name string, vars bool) {

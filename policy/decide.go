@@ -158,9 +158,16 @@ func (s *session) allowed(b *Binding) (bool, error) {
 			}
 		}
 	}
-	ok := true
-	err = s.eachValue(b, func(Denial) { ok = false })
-	return ok, err
+	return s.valuesAllowed(b)
+}
+
+func (s *session) valuesAllowed(b *Binding) (ok bool, err error) {
+	if len(b.ruled) == 0 {
+		return true, nil
+	}
+	refused := false
+	err = s.eachValue(b, func(Denial) { refused = true })
+	return !refused, err
 }
 
 // decide walks the levels of a verdict for one use.
@@ -245,40 +252,45 @@ func (s *session) denySet() ([]*ast.Term, error) {
 // eachValue calls refuse for every given argument and input field whose rule
 // does not allow it.
 func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
-	for i := range b.arguments {
-		a := &b.arguments[i]
-		if !s.isLive(b, a.use) || a.variable >= 0 && s.absent(a.variable) {
-			continue
-		}
-		s.facts.use = &b.op.Uses[a.use]
-		s.facts.value = s.facts.use.Args[a.arg].Resolve(s.facts.vars)
-		if s.facts.value.Kind == schema.Absent {
-			continue
-		}
-		v, err := s.value(a.class)
+	for i := range b.ruled {
+		use := b.ruled[i]
+		err := s.eachValueOf(b, use, func(kind Kind, coordinate string, c *class, ok bool) error {
+			if !ok {
+				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Rule: c.rule(), use: use})
+			}
+			return nil
+		})
 		if err != nil {
 			return err
-		}
-		if !isTrue(v) {
-			refuse(Denial{
-				use: a.use, Kind: DenyArgument, Coordinate: a.key.typ + "." + a.key.field + "." + a.key.argument,
-				Path: b.op.Path(int(a.use)), Rule: a.class.rule(),
-			})
-		}
-	}
-	for _, use := range b.inputs {
-		if s.isLive(b, use) {
-			if err := s.eachInput(b, use, refuse); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// eachInput asks the rules of the input fields that the client gave inside
-// the arguments of a use.
-func (s *session) eachInput(b *Binding, use int32, refuse func(Denial)) (err error) {
+// eachValueOf asks the rules of the arguments and input fields that the client
+// gave at one use, and calls visit with each answer.
+func (s *session) eachValueOf(b *Binding, use int32, visit func(Kind, string, *class, bool) error) (err error) {
+	if !s.isLive(b, use) {
+		return nil
+	}
+	for i := range b.arguments {
+		a := &b.arguments[i]
+		if a.use != use || a.variable >= 0 && s.absent(a.variable) {
+			continue
+		}
+		s.facts.use = &b.op.Uses[use]
+		s.facts.value = s.facts.use.Args[a.arg].Resolve(s.facts.vars)
+		v, err := s.value(a.class)
+		if err == nil {
+			err = visit(DenyArgument, a.key.typ+"."+a.key.field+"."+a.key.argument, a.class, isTrue(v))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(b.inputs, use) {
+		return nil
+	}
 	b.op.InputFields(int(use), s.facts.vars, func(_ *schema.Argument, object *gql.Definition, field *gql.FieldDefinition, v schema.Value) bool {
 		at := coordinate{object.Name, field.Name}
 		c := s.engine.inputs[at]
@@ -287,9 +299,8 @@ func (s *session) eachInput(b *Binding, use int32, refuse func(Denial)) (err err
 		}
 		s.facts.use, s.facts.value = &b.op.Uses[use], v
 		var answer *ast.Term
-		answer, err = s.value(c)
-		if err == nil && !isTrue(answer) {
-			refuse(Denial{Kind: DenyInput, Coordinate: at.String(), Path: b.op.Path(int(use)), Rule: c.rule(), use: use})
+		if answer, err = s.value(c); err == nil {
+			err = visit(DenyInput, at.String(), c, isTrue(answer))
 		}
 		return err == nil
 	})
@@ -375,7 +386,7 @@ func (s *session) fieldDenials(b *Binding, out *[]Denial) error {
 			}
 			if !ok {
 				d := Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(u.use))}
-				if c := at.verdict.decidedBy(); c != nil {
+				if c := s.engine.decidedBy(at.coordinate); c != nil {
 					d.Rule = c.rule()
 				}
 				d.use = u.use

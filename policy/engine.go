@@ -135,6 +135,7 @@ func (s *sources) revision(sch *schema.Schema) string {
 // classify makes a class of each group and hangs it where it is looked up.
 func (e *Engine) classify(groups []*group, r *report) {
 	a := newAnalyser(e.compiled.compiler)
+	texts := map[string]*class{}
 	for _, g := range groups {
 		rules := e.compiled.rulesAt(g)
 		reads := a.close(rules)
@@ -151,6 +152,10 @@ func (e *Engine) classify(groups []*group, r *report) {
 		}
 		if c.impure {
 			c.kind = classRequest
+		}
+		if c.same = texts[g.text]; c.same == nil || c.constant != nil {
+			c.same = c
+			texts[g.text] = c
 		}
 		checkReads(c, r)
 		e.classes = append(e.classes, c)

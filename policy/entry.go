@@ -67,6 +67,7 @@ type group struct {
 	kind  entryKind
 	head  string   // as written: allow.User["*"]
 	name  string   // under which OPA knows it: data.graphward[name]
+	text  string   // the definitions without their head: equal texts have equal values
 	path  []string // the coordinate; empty for kinds without one
 	rules []*ast.Rule
 	// vars marks a head with variables; match then says which coordinates it

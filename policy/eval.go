@@ -85,6 +85,7 @@ func (s *session) value(c *class) (*ast.Term, error) {
 	if c.constant != nil {
 		return c.constant, nil
 	}
+	c = c.same
 	s.key = binary.AppendUvarint(s.key[:0], uint64(c.id)+1)
 	head := len(s.key)
 	s.key = appendInput(s.key, &c.shape, &s.facts)

@@ -2,9 +2,12 @@ package policy
 
 import (
 	"encoding/binary"
+	"errors"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // bitset holds one bit for each identity verdict.
@@ -21,8 +24,13 @@ type identityTable struct {
 	verdicts []*verdict
 	classes  []*class // those with OPA work to do
 	shape    shape
-	query    *rego.PreparedEvalQuery
+	// queries evaluate classesPerQuery classes each, in order.
+	queries []rego.PreparedEvalQuery
 }
+
+// classesPerQuery bounds one query: OPA compiles it in quadratic time, and
+// each costs some microseconds whatever it holds.
+const classesPerQuery = 64
 
 // identityAnswer is what one subject may do. It is immutable.
 type identityAnswer struct {
@@ -41,28 +49,30 @@ type identityValue struct {
 	err    error
 }
 
-// prepare builds the one query that evaluates all identity classes:
-// a list with a set for each, empty where the class is undefined.
+// prepare builds the queries that evaluate all identity classes: each is a
+// list with a list for each class, empty where the class is undefined.
 func (t *identityTable) prepare(e *Engine) error {
 	var paths pathSet
-	var list []*ast.Term
 	for _, c := range e.classes {
-		if c.group.kind != entryAllow || c.kind != classIdentity || c.constant != nil {
-			continue
+		if c.group.kind == entryAllow && c.kind == classIdentity && c.constant == nil && c.same == c {
+			t.classes = append(t.classes, c)
+			paths.merge(&c.reads.paths)
 		}
-		t.classes = append(t.classes, c)
-		paths.merge(&c.reads.paths)
-		v := ast.VarTerm("v")
-		body := ast.NewBody(ast.Equality.Expr(v, ast.NewTerm(entryRef(c.group.name))))
-		list = append(list, ast.ArrayComprehensionTerm(v, body))
 	}
 	t.shape = inputShape(&paths)
-	if len(list) == 0 {
-		return nil
+	for chunk := range slices.Chunk(t.classes, classesPerQuery) {
+		list := make([]*ast.Term, len(chunk))
+		for i, c := range chunk {
+			v := ast.VarTerm("v")
+			list[i] = ast.ArrayComprehensionTerm(v, ast.NewBody(ast.Equality.Expr(v, ast.NewTerm(entryRef(c.group.name)))))
+		}
+		q, err := e.prepare(ast.NewBody(ast.NewExpr(ast.ArrayTerm(list...))))
+		if err != nil {
+			return err
+		}
+		t.queries = append(t.queries, q)
 	}
-	q, err := e.prepare(ast.NewBody(ast.NewExpr(ast.ArrayTerm(list...))))
-	t.query = &q
-	return err
+	return nil
 }
 
 // identityKey distinguishes the bitmap's keys from those of classes.
@@ -86,34 +96,44 @@ func (s *session) identity() (*identityAnswer, error) {
 	return a, nil
 }
 
-// evaluate asks OPA for all classes at once, and one by one when that fails,
+// evaluate asks OPA for many classes at once, and one by one where that fails,
 // so that one broken rule refuses only what it governs.
 func (t *identityTable) evaluate(s *session, input *ast.Term) (map[*class]identityValue, error) {
 	values := make(map[*class]identityValue, len(t.classes))
-	if len(t.classes) == 0 {
-		return values, nil
-	}
-	all, err := s.eval(t.query, input, "identity rules")
-	if err == nil {
-		if list, ok := all.Value.(*ast.Array); ok && list.Len() == len(t.classes) {
-			for i, c := range t.classes {
-				values[c] = valueOf(c, first(list.Elem(i)), nil)
+	shared := rego.EvalVirtualCache(topdown.NewVirtualCache()) // one input: helpers are evaluated once
+	for i := range t.queries {
+		chunk := t.classes[i*classesPerQuery : min((i+1)*classesPerQuery, len(t.classes))]
+		all, err := s.eval(&t.queries[i], input, chunk[0].group.head, shared)
+		if err == nil {
+			list, ok := all.Value.(*ast.Array)
+			if !ok || list.Len() != len(chunk) {
+				return nil, &EvalError{Rule: chunk[0].group.head, Err: errors.New("unexpected kind of answer")}
 			}
-			return values, nil
+			for j, c := range chunk {
+				values[c] = valueOf(c, first(list.Elem(j)), nil)
+			}
+			continue
+		}
+		if err := t.oneByOne(s, chunk, input, values); err != nil {
+			return nil, err
 		}
 	}
-	for _, c := range t.classes {
+	return values, nil
+}
+
+func (t *identityTable) oneByOne(s *session, chunk []*class, input *ast.Term, values map[*class]identityValue) error {
+	for _, c := range chunk {
 		q, err := c.query(s.engine)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		v, err := s.eval(q, input, c.group.head)
 		if _, broken := err.(*EvalError); err != nil && !broken {
-			return nil, err // out of time
+			return err // out of time
 		}
 		values[c] = valueOf(c, v, err)
 	}
-	return values, nil
+	return nil
 }
 
 func first(t *ast.Term) *ast.Term {
@@ -198,12 +218,12 @@ func (a *identityAnswer) rule(c *class) (bool, error) {
 	if c.constant != nil {
 		return isTrue(c.constant), nil
 	}
-	v := a.values[c]
+	v := a.values[c.same]
 	return v.allow, v.err
 }
 
 // grant returns whether a head with variables gives the coordinate.
 func (a *identityAnswer) grant(c *class, at coordinate) (bool, error) {
-	v := a.values[c]
+	v := a.values[c.same]
 	return v.grants[at], v.err
 }
