@@ -77,11 +77,12 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	if len(src.modules) == 0 && len(r.problems) == 0 {
 		r.addFile(strings.Join(o.Paths, ", "), "no policy found: without one everything is denied")
 	}
-	c := &collector{schema: o.Schema.AST(), groups: map[string]*group{}, report: r}
+	c := &collector{schema: o.Schema.AST(), tiers: o.Tiers, groups: map[string]*group{}, report: r}
 	c.collect(src.modules)
 	checkModules(src.modules, r)
+	checkShadows(c)
 	isolate(c.order, src.modules)
-	schemas, err := inputSchemas(&o)
+	schemas, err := inputSchemas()
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +99,8 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	if e.timeout <= 0 {
 		e.timeout = DefaultTimeout
 	}
-	if !compiled.compiler.Failed() {
-		e.classify(c.order, r)
+	if onlyTypeErrors(compiled.compiler) {
+		e.classify(c.order, &o, src.data, r)
 	}
 	if err := r.err(); err != nil {
 		return nil, err
@@ -133,20 +134,22 @@ func (s *sources) revision(sch *schema.Schema) string {
 }
 
 // classify makes a class of each group and hangs it where it is looked up.
-func (e *Engine) classify(groups []*group, r *report) {
+func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *report) {
 	a := newAnalyser(e.compiled.compiler)
+	reads := readChecker{report: r, headers: lowerCase(o.Headers)}
+	arguments := argumentChecker{schema: o.Schema.AST(), report: r, seen: map[Problem]bool{}}
 	texts := map[string]*class{}
 	for _, g := range groups {
 		rules := e.compiled.rulesAt(g)
-		reads := a.close(rules)
-		c := &class{id: len(e.classes), group: g, reads: reads, impure: len(reads.impure) > 0}
-		c.shape = inputShape(&reads.paths)
+		closure := a.close(rules)
+		c := &class{id: len(e.classes), group: g, reads: closure, impure: len(closure.impure) > 0}
+		c.shape = inputShape(&closure.paths)
 		if !g.vars {
 			c.constant = constantValue(rules)
 		}
 		c.kind = classIdentity
 		for _, top := range []string{"request", "operation", "args", "value"} {
-			if reads.paths.has(top) {
+			if closure.paths.has(top) {
 				c.kind = classRequest
 			}
 		}
@@ -157,10 +160,29 @@ func (e *Engine) classify(groups []*group, r *report) {
 			c.same = c
 			texts[g.text] = c
 		}
-		checkReads(c, r)
+		reads.check(c)
+		arguments.check(c)
 		e.classes = append(e.classes, c)
 		e.place(c)
 	}
+	a.checkData(data, r)
+}
+
+// onlyTypeErrors reports whether compilation came as far as the type checker,
+// so that what rules read can be told.
+func onlyTypeErrors(c *ast.Compiler) bool {
+	return !slices.ContainsFunc(c.Errors, func(e *ast.Error) bool { return e.Code != ast.TypeErr })
+}
+
+func lowerCase(names []string) []string {
+	if names == nil {
+		return nil
+	}
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.ToLower(n)
+	}
+	return out
 }
 
 // constantValue returns the value of a single definition without a body, such

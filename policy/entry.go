@@ -81,32 +81,43 @@ func (g *group) loc() *ast.Location { return g.rules[0].Head.Location }
 // collector finds the entry points among the modules' rules.
 type collector struct {
 	schema *gql.Schema
+	tiers  []string
 	groups map[string]*group // by head
 	order  []*group
-	vars   []*group
 	report *report
+	// malformed says that the rule just added cannot be an entry point; it is
+	// kept from OPA, which would report what follows from that.
+	malformed bool
 }
 
 func (c *collector) collect(modules map[string]*ast.Module) {
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		m := modules[name]
 		pkg := packagePath(m)
-		if len(pkg) > 1 && pkg[0] == packageName {
-			c.checkSubpackage(m, pkg[1])
+		if len(pkg) > 1 && pkg[0] == packageName && !c.checkSubpackage(m, pkg[1]) {
+			delete(modules, name)
 		}
 		if len(pkg) != 1 || pkg[0] != packageName {
 			continue
 		}
-		for _, rule := range m.Rules {
+		m.Rules = slices.DeleteFunc(m.Rules, func(rule *ast.Rule) bool {
+			before := len(c.report.problems)
 			c.add(name, rule)
-		}
+			return len(c.report.problems) > before && c.malformed
+		})
 	}
 }
 
-func (c *collector) checkSubpackage(m *ast.Module, second string) {
-	if entryKinds[second] != entryNone {
+func (c *collector) checkSubpackage(m *ast.Module, second string) bool {
+	switch {
+	case entryKinds[second] != entryNone:
 		c.report.add(m.Package.Location, "package graphward.%s: write these rules in package graphward, as %s.…", second, second)
+	case second == "lib" && !strings.HasPrefix(m.Package.Location.File, libraryPrefix):
+		c.report.add(m.Package.Location, "package graphward.lib is graphward's own library; choose another name")
+	default:
+		return true
 	}
+	return false
 }
 
 // packagePath returns the package's path without `data`.
@@ -124,6 +135,7 @@ func (c *collector) add(module string, rule *ast.Rule) {
 	ref := rule.Head.Ref()
 	name := string(ref[0].Value.(ast.Var))
 	kind := entryKinds[name]
+	c.malformed = true
 	if kind == entryNone {
 		c.checkTypo(rule, name)
 		return
@@ -144,6 +156,8 @@ func (c *collector) add(module string, rule *ast.Rule) {
 	if !c.wellFormed(e) {
 		return
 	}
+	c.malformed = false
+	checkValues(kind, rule, c.tiers, c.report)
 	if e.static() {
 		c.addStatic(e)
 		return
@@ -151,7 +165,6 @@ func (c *collector) add(module string, rule *ast.Rule) {
 	g := &group{
 		kind: kind, head: e.head(), rules: []*ast.Rule{rule}, vars: true, match: e.path,
 	}
-	c.vars = append(c.vars, g)
 	c.order = append(c.order, g)
 }
 
@@ -305,7 +318,9 @@ func (c *collector) typeNames(kind gql.DefinitionKind) []string {
 func fieldNames(d *gql.Definition) []string {
 	var names []string
 	for _, f := range d.Fields {
-		names = append(names, f.Name)
+		if !strings.HasPrefix(f.Name, "__") {
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }

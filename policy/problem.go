@@ -95,7 +95,7 @@ func (r *report) addErr(file string, err error) {
 		many = ast.Errors{one}
 	}
 	for _, e := range many {
-		p := at(e.Location, e.Code+": "+e.Message)
+		p := at(e.Location, e.Code+": "+strings.Join(strings.Fields(e.Message), " "))
 		if e.Details != nil {
 			p.Message += detail(e.Details.Lines())
 		}
@@ -141,7 +141,7 @@ func sorted(ps []Problem) []Problem {
 func at(loc *ast.Location, message string) Problem {
 	p := Problem{Message: message}
 	if loc != nil {
-		p.File, p.Line, p.Column = loc.File, loc.Row, loc.Col
+		p.File, p.Line, p.Column = loc.File, loc.Row, max(1, loc.Col)
 	}
 	return p
 }

@@ -86,6 +86,7 @@ type read struct {
 // ruleFacts is what one compiled rule does by itself.
 type ruleFacts struct {
 	reads  []read
+	data   []read // references into data that meet no rule
 	deps   []*ast.Rule
 	impure []string // builtins whose result does not depend on their operands alone
 }
@@ -195,15 +196,26 @@ func (w *ruleWalk) ref(ref ast.Ref, loc *ast.Location) {
 		}
 		w.facts.reads = append(w.facts.reads, read{path: path, open: open, loc: loc, expr: w.expr, rule: w.rule})
 	case head == ast.DefaultRootDocument.Value:
-		for _, dep := range w.a.compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{IncludeHiddenModules: true}) {
-			if !w.seen[dep] {
-				w.seen[dep] = true
-				w.facts.deps = append(w.facts.deps, dep)
-			}
-		}
+		w.dataRef(ref, loc)
 	default:
 		if name := ref.String(); w.a.impure[name] {
 			w.facts.impure = append(w.facts.impure, name)
+		}
+	}
+}
+
+func (w *ruleWalk) dataRef(ref ast.Ref, loc *ast.Location) {
+	rules := w.a.compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{IncludeHiddenModules: true})
+	if path, open := groundPath(ref); len(rules) == 0 && len(path) > 0 {
+		if loc == nil && w.expr != nil {
+			loc = w.expr.Location
+		}
+		w.facts.data = append(w.facts.data, read{path: path, open: open, loc: loc, rule: w.rule})
+	}
+	for _, dep := range rules {
+		if !w.seen[dep] {
+			w.seen[dep] = true
+			w.facts.deps = append(w.facts.deps, dep)
 		}
 	}
 }

@@ -25,6 +25,9 @@ type sources struct {
 	origin  map[string]string // data path -> file that set it
 }
 
+// libraryPrefix begins the file names of graphward's own modules.
+const libraryPrefix = "graphward:"
+
 func newSources() *sources {
 	return &sources{
 		modules: map[string]*ast.Module{},
