@@ -38,6 +38,10 @@ type Options struct {
 	// operations are not given to it: they are found by id only. Nil means that
 	// nothing is found by its text.
 	Canonical func(text string) ([32]byte, error)
+	// Index spares the calls of Canonical for the texts that it lists; nil for
+	// none. A few of its answers are computed all the same, and one that
+	// differs fails the load.
+	Index *Index
 	// SkipBad leaves bad entries out and lists them in [Set.Problems] instead
 	// of failing. Files that cannot be read at all always fail.
 	SkipBad bool
@@ -369,6 +373,9 @@ func (l *loader) canonicalize() error {
 	for _, part := range failures {
 		for _, f := range part {
 			l.bad[f.entry] = true
+			if _, ok := errors.AsType[*IndexError](f.err); ok {
+				l.fatal = true
+			}
 			l.entryProblem(f.entry, "the document is not acceptable: "+f.err.Error())
 		}
 	}
@@ -388,7 +395,7 @@ func (l *loader) canonicalPart(first, stride int) (failures []failure) {
 		if l.bad[n] || e.alias || !e.matchable || l.ctx.Err() != nil {
 			continue
 		}
-		form, err := l.options.Canonical(s.str(e.text))
+		form, err := l.form(n, e)
 		if err == nil {
 			s.digests[n] = form
 			continue
@@ -396,6 +403,26 @@ func (l *loader) canonicalPart(first, stride int) (failures []failure) {
 		failures = append(failures, failure{uint32(n), err})
 	}
 	return failures
+}
+
+// sampled is how many entries there are to one whose indexed form is computed again.
+const sampled = 1009
+
+// form returns an entry's canonical form, from the index where it can.
+func (l *loader) form(n int, e *entry) ([32]byte, error) {
+	text := l.set.str(e.text)
+	if l.options.Index == nil {
+		return l.options.Canonical(text)
+	}
+	indexed, found := l.options.Index.find(sha256.Sum256(l.set.bytes(e.text)))
+	if found && n%sampled != 0 {
+		return indexed, nil
+	}
+	form, err := l.options.Canonical(text)
+	if err == nil && found && form != indexed {
+		return form, &IndexError{"it gives another canonical form than the document has"}
+	}
+	return form, err
 }
 
 // finish removes the bad entries and builds the final indexes.

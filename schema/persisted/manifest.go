@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -31,7 +32,10 @@ func (l *loader) manifest(path string, r io.Reader) error {
 	}
 	if err != nil {
 		p := Problem{File: path, Message: err.Error()}
-		p.Line, p.Column = m.lines.at(m.decoder.InputOffset())
+		p.Line, p.Column = m.place.line, m.place.column
+		if p.Line == 0 {
+			p.Line, p.Column = m.lines.at(m.decoder.InputOffset())
+		}
 		if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 			p.Message = "not valid JSON: " + syntactic.Err.Error()
 			p.Line, p.Column = m.lines.at(syntactic.ByteOffset)
@@ -48,8 +52,13 @@ type manifest struct {
 	apollo  bool
 	format  bool
 	version bool
+	listed  bool // operations
 	text    []byte
+	values  [len(operationMembers)][]byte
+	place   place // of an error of the manifest as a whole, when it has one
 }
+
+type place struct{ line, column int }
 
 var errMixed = errors.New("the manifest mixes {id: text} entries with Apollo's format, version or operations")
 
@@ -85,7 +94,14 @@ func (m *manifest) read() error {
 		if apollo {
 			continue
 		}
+		if m.apollo && m.decoder.PeekKind() != '"' {
+			if err := m.decoder.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
 		if entries++; m.apollo {
+			m.place = place{line, column}
 			return errMixed
 		}
 		if err := m.mapEntry(id, line, column); err != nil {
@@ -105,6 +121,8 @@ func (m *manifest) read() error {
 		return fmt.Errorf("the manifest's format must be %q", apolloFormat)
 	case m.apollo && !m.version:
 		return errors.New("the manifest's version must be 1: others are not known")
+	case m.apollo && !m.listed:
+		return errors.New("the manifest has no operations")
 	}
 	return nil
 }
@@ -133,7 +151,7 @@ func (m *manifest) apolloMember(name string) (bool, error) {
 		}
 		m.apollo, m.version = true, true
 	case name == "operations" && kind == '[':
-		m.apollo = true
+		m.apollo, m.listed = true, true
 		return true, m.operations()
 	default:
 		return false, nil
@@ -185,15 +203,21 @@ func (m *manifest) operations() error {
 	return err
 }
 
+// operationMembers are the members of an operation that mean something here.
+var operationMembers = [...]string{"id", "name", "type", "clientName", "body"}
+
+const idMember, bodyMember = 0, 4
+
 // operation reads {"id","name","type","body"} and the optional clientName;
 // other members are ignored.
 func (m *manifest) operation() error {
 	kind := m.decoder.PeekKind()
 	if kind != '{' {
-		if err := m.decoder.SkipValue(); err != nil {
+		raw, err := m.decoder.ReadValue()
+		if err != nil {
 			return err
 		}
-		line, column := m.lines.at(m.decoder.InputOffset() - 1)
+		line, column := m.lines.at(m.decoder.InputOffset() - int64(len(raw)))
 		m.problem(Problem{m.set.files[m.file], line, column, "", "an operation must be an object"})
 		return nil
 	}
@@ -202,66 +226,44 @@ func (m *manifest) operation() error {
 	}
 	var r record
 	r.line, r.column = m.lines.at(m.decoder.InputOffset() - 1)
+	var values [len(operationMembers)][]byte
+	var seen [len(operationMembers)]bool
 	var wrong string
-	var seen uint8
-	var body []byte
 	for m.decoder.PeekKind() != '}' {
-		token, err := m.decoder.ReadToken()
+		name, err := m.decoder.ReadToken()
 		if err != nil {
 			return err
 		}
-		name := token.String()
-		bit, wanted := uint8(0), true
-		switch name {
-		case "id":
-			bit = 1
-		case "name":
-			bit = 2
-		case "type":
-			bit = 4
-		case "body":
-			bit = 8
-		case "clientName":
-			bit = 16
-		default:
-			wanted = false
-		}
+		i := slices.Index(operationMembers[:], name.String())
 		kind := m.decoder.PeekKind()
-		if !wanted || kind != '"' {
+		if i < 0 || kind != '"' {
+			if i >= 0 && (kind != 'n' || i == idMember || i == bodyMember) {
+				wrong = cmp.Or(wrong, operationMembers[i]+" must be a string")
+			}
 			if err := m.decoder.SkipValue(); err != nil {
 				return err
 			}
-			if wanted && (kind != 'n' || name == "id" || name == "body") {
-				wrong = cmp.Or(wrong, name+" must be a string")
-			}
 			continue
 		}
-		if seen&bit != 0 {
-			wrong = cmp.Or(wrong, name+" is given twice")
+		if seen[i] {
+			wrong = cmp.Or(wrong, operationMembers[i]+" is given twice")
 		}
-		seen |= bit
-		value, err := m.str()
+		seen[i] = true
+		raw, err := m.decoder.ReadValue()
 		if err != nil {
 			return err
 		}
-		switch name {
-		case "id":
-			r.id = string(value)
-		case "name":
-			r.name = string(value)
-		case "type":
-			r.kind = string(value)
-		case "clientName":
-			r.client = string(value)
-		case "body":
-			body = append(body[:0], value...)
+		if values[i], err = jsontext.AppendUnquote(m.values[i][:0], raw); err != nil {
+			return err
 		}
+		m.values[i] = values[i]
 	}
 	if _, err := m.decoder.ReadToken(); err != nil {
 		return err
 	}
-	r.text = body
-	m.take(&r, wrong, seen&8 != 0)
+	r.id, r.name, r.kind, r.client = string(values[idMember]), string(values[1]), string(values[2]), string(values[3])
+	r.text = values[bodyMember]
+	m.take(&r, wrong, seen[bodyMember])
 	return nil
 }
 

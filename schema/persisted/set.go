@@ -155,6 +155,13 @@ func (s *Set) str(at span) string {
 	return unsafe.String(&s.chunks[at.chunk][at.offset], int(at.length))
 }
 
+func (s *Set) bytes(at span) []byte {
+	if at.length == 0 {
+		return nil
+	}
+	return s.chunks[at.chunk][at.offset : at.offset+at.length]
+}
+
 // normal removes a sha256: prefix from the form that the specification defines.
 func normal(id string) string {
 	const prefix = "sha256:"
