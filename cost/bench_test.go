@@ -92,3 +92,26 @@ func BenchmarkCompileCorpus(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCompileKilobyte compiles the operation of artsy nearest to 1 KB.
+func BenchmarkCompileKilobyte(b *testing.B) {
+	c := loadCorpus(b, "artsy")
+	m, err := NewModel(c.schema, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	best := c.operations[0]
+	for _, op := range c.operations {
+		if abs(len(op.Text)-1024) < abs(len(best.Text)-1024) {
+			best = op
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Compile(best); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func abs(n int) int { return max(n, -n) }

@@ -39,7 +39,7 @@ type outputType struct {
 	abstract   bool
 	connection bool // a type named ...Connection with a list field edges or nodes
 	weight     float64
-	explicit   bool // weight was set by a directive or an option
+	mixed      bool // abstract, and its object types weigh differently
 	possible   schema.TypeSet
 }
 
@@ -54,6 +54,8 @@ type fieldSpec struct {
 	call float64
 	// itemA and itemB are paid once per list member, by component.
 	itemA, itemB float64
+	// byType says that the item's weight is that of the type.
+	byType bool
 	// explicit is the weight that the field itself was given, for responses
 	// that hold a null (apollo); 0 when it has none.
 	explicit float64
@@ -182,7 +184,7 @@ func (b *modelBuilder) buildOutputs() {
 			t.connection = isConnection(def)
 		}
 		if w, ok := b.weight(name); ok && !t.abstract {
-			t.weight, t.explicit = w, true
+			t.weight = w
 		}
 		b.outputs[name] = t
 	}
@@ -193,7 +195,9 @@ func (b *modelBuilder) buildOutputs() {
 		}
 		t.weight = math.Inf(-1)
 		for i := range t.possible.All {
-			t.weight = max(t.weight, b.outputs[objects[i].Name].weight)
+			w := b.outputs[objects[i].Name].weight
+			t.mixed = t.mixed || !math.IsInf(t.weight, -1) && w != t.weight
+			t.weight = max(t.weight, w)
 		}
 	}
 }
@@ -277,12 +281,12 @@ func (b *modelBuilder) priceField(spec *fieldSpec, def *ast.Definition, coordina
 	}
 	switch {
 	case alg.ibm:
-		spec.call, spec.itemB = standard, t.weight
+		spec.call, spec.itemB, spec.byType = standard, t.weight, true
 		if explicit {
 			spec.call = own
 		}
 	case alg.apollo:
-		spec.itemA = t.weight
+		spec.itemA, spec.byType = t.weight, !explicit
 		if explicit {
 			spec.itemA = own
 		}
@@ -324,7 +328,7 @@ func (b *modelBuilder) priceShopify(spec *fieldSpec, def *ast.Definition, own fl
 		spec.call = 2
 	case isConnection(def) && (spec.name == "edges" || spec.name == "pageInfo"):
 	default:
-		spec.itemA = spec.returns.weight
+		spec.itemA, spec.byType = spec.returns.weight, true
 	}
 }
 

@@ -36,6 +36,9 @@ type Program struct {
 	base     pair // paid by the operation itself
 	constant bool
 	fixed    Estimate // when constant
+
+	shapeOnce sync.Once
+	shape     *shape
 }
 
 // pair is a price by component; profiles with one score use a alone.
