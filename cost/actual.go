@@ -335,7 +335,7 @@ func (m *meter) value(g *group, depth int) (pair, int) {
 		return out, items
 	case 'n':
 		m.skip()
-		return pair{a: m.p.nullCost(g)}, 0
+		return pair{a: m.p.nullCost(g, depth)}, 0
 	case '{':
 		if g.child < 0 {
 			break
@@ -348,11 +348,14 @@ func (m *meter) value(g *group, depth int) (pair, int) {
 	return pair{g.spec.itemA, g.spec.itemB}, 1
 }
 
-// nullCost is what a null costs beside the call: in Apollo's accounting the
-// weight that the field itself was given.
-func (p *Program) nullCost(g *group) float64 {
-	if p.model.algebra.apollo {
+// nullCost is what a null costs beside the call: for Apollo Router the weight
+// that the field itself was given, for Shopify the object that was looked for.
+func (p *Program) nullCost(g *group, depth int) float64 {
+	switch {
+	case p.model.algebra.apollo:
 		return g.spec.explicit
+	case p.model.algebra.shopify && depth == 0 && !g.spec.list:
+		return g.spec.itemA
 	}
 	return 0
 }

@@ -1,6 +1,8 @@
 package cost
 
 import (
+	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -13,12 +15,27 @@ import (
 type FieldCost struct {
 	// Path holds the response keys from the root; it is empty for the entry of
 	// the operation itself (its root type, or the flat charge for a mutation).
-	Path       []string `json:"path"`
-	Coordinate string   `json:"coordinate"`
+	Path       Path   `json:"path"`
+	Coordinate string `json:"coordinate"`
 	// Count is how often the field is resolved at most.
 	Count float64 `json:"count"`
 	// Cost can be negative only where a type has a negative weight.
 	Cost float64 `json:"cost"`
+}
+
+// Path holds response keys from the root. Its text, also in JSON, joins them by dots.
+type Path []string
+
+// MarshalText returns the keys joined by dots.
+func (p Path) MarshalText() ([]byte, error) { return []byte(strings.Join(p, ".")), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (p *Path) UnmarshalText(text []byte) error {
+	*p = Path{}
+	if len(text) > 0 {
+		*p = strings.Split(string(text), ".")
+	}
+	return nil
 }
 
 // maxEntries bounds a breakdown; past it an entry's cost includes everything
@@ -43,7 +60,7 @@ func (p *Program) Breakdown(vars *schema.Variables) []FieldCost {
 	}
 	own := w.want.a*max(p.base.a, -root.a) + w.want.b*max(p.base.b, -root.b)
 	if own != 0 {
-		w.entries = append(w.entries, FieldCost{Path: []string{}, Coordinate: p.rootName, Count: 1, Cost: own})
+		w.entries = append(w.entries, FieldCost{Path: Path{}, Coordinate: p.rootName, Count: 1, Cost: own})
 	}
 	w.scope(p.root, 1, w.want)
 	total := p.estimate(root.pair).Total
@@ -176,7 +193,7 @@ func (w *breakdown) add(coordinate string, count, cost float64) {
 // scale turns requests into points.
 func (w *breakdown) scale(requests, points float64, root string) {
 	if requests == 0 {
-		w.entries = append([]FieldCost{{Path: []string{}, Coordinate: root, Count: 1, Cost: points}}, w.entries...)
+		w.entries = append([]FieldCost{{Path: Path{}, Coordinate: root, Count: 1, Cost: points}}, w.entries...)
 		return
 	}
 	for i := range w.entries {
@@ -249,4 +266,23 @@ func (p *Program) Report(vars *schema.Variables, max *float64) (Report, error) {
 	r.Max = max
 	r.ByField = p.Breakdown(vars)
 	return r, err
+}
+
+// PrintTree writes a breakdown for people: a line for each field, indented by
+// depth, with its count, its own cost and its share of total.
+func PrintTree(w io.Writer, fields []FieldCost, total float64) error {
+	var b strings.Builder
+	for _, f := range fields {
+		key, indent := "(operation)", 0
+		if n := len(f.Path); n > 0 {
+			key, indent = f.Path[n-1], n-1
+		}
+		share := 0.0
+		if total > 0 {
+			share = 100 * f.Cost / total
+		}
+		fmt.Fprintf(&b, "%12.6g %5.1f%%  %s%s  %.6g x %s\n", f.Cost, share, strings.Repeat("  ", indent), key, f.Count, f.Coordinate)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

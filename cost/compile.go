@@ -61,8 +61,9 @@ type compiler struct {
 	expectations map[sizeKey]int32
 	constants    map[size]int32
 	fieldIDs     map[*ast.Field]int32
-	contexts     [][]sizing
+	contexts     []context
 	contextIDs   map[string]int32
+	flatSpecs    map[*fieldSpec]*fieldSpec
 	variables    map[string]int32
 
 	// order holds the reachable fragments, a fragment before those it spreads.
@@ -96,6 +97,13 @@ type sizing struct {
 	size int32
 }
 
+// context is what a field hands down to the selections below it.
+type context struct {
+	sizes []sizing
+	// flat says that a flat charge covers the objects here (a Shopify mutation).
+	flat bool
+}
+
 func newCompiler(m *Model, op *schema.Operation) *compiler {
 	c := &compiler{
 		model: m, op: op,
@@ -105,8 +113,9 @@ func newCompiler(m *Model, op *schema.Operation) *compiler {
 		expectations: map[sizeKey]int32{},
 		constants:    map[size]int32{},
 		fieldIDs:     map[*ast.Field]int32{},
-		contexts:     [][]sizing{nil},
-		contextIDs:   map[string]int32{"": 0},
+		contexts:     []context{{}},
+		contextIDs:   map[string]int32{},
+		flatSpecs:    map[*fieldSpec]*fieldSpec{},
 		variables:    make(map[string]int32, len(op.Variables)),
 	}
 	c.p.guards = append(c.p.guards, guardOp{})
@@ -289,7 +298,7 @@ type draft struct {
 
 // region collects the fields of pieces for the object types, splits the region
 // where a field's price depends on the object type, and prices what it found.
-func (c *compiler) region(regions []draft, pieces []piece, types schema.TypeSet, ctx []sizing) []draft {
+func (c *compiler) region(regions []draft, pieces []piece, types schema.TypeSet, ctx context) []draft {
 	collected, typename := c.collect(pieces, first(types))
 	parts := []schema.TypeSet{types}
 	if types.Len() > 1 {
@@ -451,23 +460,26 @@ func (w *collector) find(key string) int {
 }
 
 // group prices one response key and compiles what is selected below it.
-func (c *compiler) group(o *occurrences, spec *fieldSpec, coordinate string, ctx []sizing) int32 {
+func (c *compiler) group(o *occurrences, spec *fieldSpec, coordinate string, ctx context) int32 {
 	g := c.pricedGroup(o, spec, coordinate, ctx)
 	if spec.returns.composite {
-		g.child = c.scope(c.relative(o), spec.returns, c.context(spec, g.expected, ctx))
+		g.child = c.scope(c.relative(o), spec.returns, c.context(g.spec, g.expected, ctx))
 	}
 	if c.exhausted {
 		return -1
 	}
+	g.length = c.listLength(&g, ctx.sizes)
 	return c.p.addGroup(g)
 }
 
-// pricedGroup is a group without its child.
-func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, coordinate string, ctx []sizing) group {
+// pricedGroup is a group without its child and its length.
+func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, coordinate string, ctx context) group {
 	f := o.pieces[0].field
+	if ctx.flat && spec.byType {
+		spec = c.flatSpec(spec)
+	}
 	g := group{key: o.key, spec: spec, coordinate: coordinate, child: -1}
 	g.expected = c.expected(f, spec)
-	g.length = c.listLength(spec, g.expected, ctx)
 	g.call = spec.call
 	g.terms.lo = int32(len(c.p.terms))
 	for _, a := range spec.priced {
@@ -494,24 +506,39 @@ func (c *compiler) relative(o *occurrences) []piece {
 	return pieces
 }
 
-// context is what sizedFields hands down to the selections below a field.
-func (c *compiler) context(spec *fieldSpec, expected int32, ctx []sizing) int32 {
-	var out []sizing
+// flatSpec is spec without the object's own weight.
+func (c *compiler) flatSpec(spec *fieldSpec) *fieldSpec {
+	free := c.flatSpecs[spec]
+	if free == nil {
+		clone := *spec
+		clone.itemA, clone.itemB, clone.byType = 0, 0, false
+		free = &clone
+		c.flatSpecs[spec] = free
+	}
+	return free
+}
+
+// context returns what holds for the selections below a field: the sizes that
+// sizedFields hands down, and whether a flat charge covers them. A connection
+// is charged for its items again.
+func (c *compiler) context(spec *fieldSpec, expected int32, ctx context) int32 {
+	out := context{flat: (ctx.flat || spec.flat) && (spec.list || !spec.returns.connection)}
 	if expected >= 0 {
 		for _, path := range spec.size.sized {
-			out = append(out, sizing{path, expected})
+			out.sizes = append(out.sizes, sizing{path, expected})
 		}
 	}
-	for _, s := range ctx {
+	for _, s := range ctx.sizes {
 		if len(s.path) > 1 && s.path[0] == spec.name {
-			out = append(out, sizing{s.path[1:], s.size})
+			out.sizes = append(out.sizes, sizing{s.path[1:], s.size})
 		}
 	}
-	if len(out) == 0 {
+	if len(out.sizes) == 0 && !out.flat {
 		return 0
 	}
 	e := newEncoder()
-	for _, s := range out {
+	e.flags(out.flat)
+	for _, s := range out.sizes {
 		e.bytes = binary.AppendUvarint(e.bytes, uint64(s.size))
 		e.text(strings.Join(s.path, "."))
 	}

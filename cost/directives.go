@@ -124,9 +124,7 @@ func (b *modelBuilder) resolveOptions() {
 	case o.NoDefaultListSize:
 		alg.listSize = math.Inf(1)
 	}
-	if !o.PageSize.isZero() {
-		alg.pageSize = o.PageSize
-	}
+	alg.pageSize = o.PageSize.over(alg.pageSize)
 	if p := o.PageSize; p.Min != nil && p.Max != nil && *p.Min > *p.Max {
 		b.problem("page_size", fmt.Sprintf("min %d is above max %d", *p.Min, *p.Max))
 	}

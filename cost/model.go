@@ -68,6 +68,8 @@ type fieldSpec struct {
 	size   *listSpec
 	// page marks edges and nodes of a connection.
 	page bool
+	// flat marks a mutation whose call covers the objects below it.
+	flat bool
 	// countNodes adds the connection's size to component b.
 	countNodes bool
 }
@@ -313,12 +315,13 @@ func isPage(def *ast.Definition, field string) bool {
 }
 
 // priceShopify applies https://shopify.dev/docs/api/usage/rate-limits: an object
-// costs 1, a connection 2 plus its items, a mutation 10; edges and pageInfo are free.
+// costs 1, a connection 2 plus its items; edges and pageInfo are free. The 10 for
+// a mutation cover the objects of its payload, but no connection in it.
 func (b *modelBuilder) priceShopify(spec *fieldSpec, def *ast.Definition, own float64, explicit bool) {
 	mutation := b.schema.AST().Mutation
 	switch {
 	case mutation != nil && def.Name == mutation.Name:
-		spec.call = 10
+		spec.call, spec.flat = 10, true
 		if explicit {
 			spec.call = own
 		}
@@ -339,7 +342,7 @@ func (b *modelBuilder) classOf(spec *fieldSpec, f *ast.FieldDefinition) int32 {
 	e.text(spec.name)
 	e.text(spec.returns.name)
 	e.floats(spec.call, spec.itemA, spec.itemB, spec.explicit, spec.scale)
-	e.flags(spec.list, spec.page, spec.countNodes, spec.size != nil)
+	e.flags(spec.list, spec.page, spec.flat, spec.byType, spec.countNodes, spec.size != nil)
 	for i, a := range f.Arguments {
 		e.text(a.Name)
 		e.text(a.Type.String())

@@ -99,8 +99,8 @@ type ListSize struct {
 }
 
 // PageSize bounds the slicing values of every field that has slicing arguments.
-// The zero PageSize is the profile's own rule: 1 to 100 and required for
-// github, none for the others.
+// What it leaves out is the profile's own rule: 1 to 100 and required for
+// github, nothing for the others.
 type PageSize struct {
 	// Min and Max are inclusive; nil means no bound.
 	Min *int `yaml:"min,omitempty" json:"min,omitempty"`
@@ -109,7 +109,17 @@ type PageSize struct {
 	Required bool `yaml:"required,omitempty" json:"required,omitempty"`
 }
 
-func (p PageSize) isZero() bool { return p.Min == nil && p.Max == nil && !p.Required }
+// over completes p with the profile's own rule.
+func (p PageSize) over(own PageSize) PageSize {
+	if p.Min == nil {
+		p.Min = own.Min
+	}
+	if p.Max == nil {
+		p.Max = own.Max
+	}
+	p.Required = p.Required || own.Required
+	return p
+}
 
 // algebra is the arithmetic of a profile. A priced response key costs
 //

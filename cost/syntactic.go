@@ -98,7 +98,8 @@ func (c *compiler) syntacticGroup(f *ast.Field, spec *fieldSpec, ctx int32) int3
 	o := &occurrences{key: key, pieces: []piece{{f, alwaysLive}}, live: alwaysLive}
 	g := c.pricedGroup(o, spec, f.ObjectDefinition.Name+"."+f.Name, c.contexts[ctx])
 	if spec.returns.composite {
-		g.child = c.syntacticScope(f.SelectionSet, spec.returns, c.context(spec, g.expected, c.contexts[ctx]))
+		g.child = c.syntacticScope(f.SelectionSet, spec.returns, c.context(g.spec, g.expected, c.contexts[ctx]))
 	}
+	g.length = c.listLength(&g, c.contexts[ctx].sizes)
 	return c.p.addGroup(g)
 }
