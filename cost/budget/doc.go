@@ -20,7 +20,8 @@
 // Settle drains the bucket up to now and then adds actual-reserved. A refund stops at zero used: it never lifts the
 // bucket above full. An excess is always charged, so the bucket may owe more than its burst ("debt"); until that has
 // drained no charge is admitted, not even one of zero. With no other charge between reservation and settlement the
-// bucket is exactly where it would have been had the actual amount been charged at first. With others in between it may
+// bucket is exactly where it would have been had the actual amount been charged at first (an excess found only after the
+// reserved amount has drained is charged as of then). With others in between it may
 // hold less than that, at most by what drained from the reserved part meanwhile: capacity that the client was
 // refused while the reservation stood is given back rather than lost. Hence the sum of the actual amounts spent over any
 // interval of length t is at most Burst + Amount*t/Per plus the refundable part of reservations open at its start.
@@ -30,5 +31,7 @@
 //
 // # Ledgers
 //
-// Memory serves one process. The package holds no lock across I/O.
+// Memory serves one process; Redis serves many with one round trip an operation. Breaker wraps a store that may fail and
+// answers for it (deny, allow, local); Leasing wraps one that is far away and takes slices ahead. They nest:
+// Leasing(Breaker(Redis)). No lock is held across I/O.
 package budget

@@ -39,7 +39,9 @@ type Receipt struct {
 	// Unmetered is set when the store failed and the mode is to allow: nothing was counted.
 	Unmetered bool
 
-	id receiptID
+	id    receiptID
+	route route  // Breaker's
+	grant *grant // Leasing's
 }
 
 // Ledger spends and settles. Implementations are safe for concurrent use. Amounts and their units are the caller's.

@@ -1,0 +1,379 @@
+package budget
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// RedisOptions name a server of Redis 5 or later, Valkey, or what speaks their protocol and scripts.
+type RedisOptions struct {
+	// URL is redis://user:password@host:port/db, or rediss:// for TLS. With ?cluster=true it is one of a cluster's nodes,
+	// others with &addr=host:port; with ?master_name=NAME it is a sentinel, others likewise.
+	URL string
+	// Username and Password, when not empty, take the place of the URL's, so that a secret need not stand in it.
+	Username, Password string
+	// TLS takes the place of rediss's default, which checks the server's name against the system's roots. nil leaves it.
+	TLS *tls.Config
+	// Prefix begins every key; "" means "graphward:". It must not hold { or }.
+	Prefix string
+	// Timeout bounds every operation, connecting and retrying included; 0 means 100ms.
+	Timeout time.Duration
+	// PoolSize is the most connections to a node; 0 means 10 for each CPU.
+	PoolSize int
+	// Lease is how long a reservation may stay open; 0 means 5 minutes. It should exceed the longest operation.
+	Lease time.Duration
+}
+
+const defaultRedisTimeout = 100 * time.Millisecond
+
+// StoreError means that the store of a ledger could not be asked or did not answer in time.
+type StoreError struct {
+	Op  string // "spend", "settle", "balance", "reset" or "probe"
+	Err error
+}
+
+func (e *StoreError) Error() string { return "budget store: " + e.Op + ": " + e.Err.Error() }
+
+// Unwrap gives the client library's error.
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// Redis is a Ledger that several processes share. Every operation is one script, hence atomic, and one round trip; a server
+// that has lost its scripts costs one more. Time is the server's. Its memory should be set to evict nothing
+// (maxmemory-policy noeviction): an evicted bucket is a full one.
+//
+// Keys carry a hash tag, so that all buckets of one holder (see Holder) lie in one slot of a cluster. In a cluster a Spend
+// over several holders takes one script for each, in the order of charges; when a later one refuses, the earlier are cancelled.
+// Until then other calls see them as spent: never too much is admitted, but for that moment too little may be.
+// Without a cluster one script does all.
+//
+// A Spend that fails with *StoreError may have been carried out. It then returns the Receipt beside the error: Settle it
+// with zeros once the store is reachable again, and the charge is undone or, should it still be on its way, made void.
+// Breaker does that.
+type Redis struct {
+	client  redis.UniversalClient
+	cluster bool
+	prefix  string
+	timeout time.Duration
+	lease   time.Duration
+	process uint64
+	count   atomic.Uint64
+}
+
+var _ Ledger = (*Redis)(nil)
+
+var (
+	//go:embed lua/clock.lua
+	clockLua string
+	//go:embed lua/spend.lua
+	spendLua string
+	//go:embed lua/settle.lua
+	settleLua string
+	//go:embed lua/balance.lua
+	balanceLua string
+
+	spendScript   = redis.NewScript(clockLua + spendLua)
+	settleScript  = redis.NewScript(clockLua + settleLua)
+	balanceScript = redis.NewScript(clockLua + balanceLua)
+)
+
+// NewRedis checks the options and connects to nothing: a server that is down is a *StoreError of the operations.
+func NewRedis(o RedisOptions) (*Redis, error) {
+	if o.Prefix == "" {
+		o.Prefix = "graphward:"
+	}
+	if strings.ContainsAny(o.Prefix, "{}") {
+		return nil, fmt.Errorf("budget store: the prefix %q holds a brace, which would move the keys' hash tag", o.Prefix)
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultRedisTimeout
+	}
+	if o.Lease <= 0 {
+		o.Lease = defaultLease
+	}
+	r := &Redis{prefix: o.Prefix, timeout: o.Timeout, lease: o.Lease}
+	var seed [8]byte
+	rand.Read(seed[:])
+	r.process = binary.BigEndian.Uint64(seed[:])
+	universal, err := universalOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	r.cluster = universal.IsClusterMode
+	r.client = redis.NewUniversalClient(universal)
+	return r, nil
+}
+
+// Close closes the connections. Operations after it fail with *StoreError.
+func (r *Redis) Close() error { return r.client.Close() }
+
+// Spend implements Ledger. A deadline of ctx shortens the ledger's Timeout.
+func (r *Redis) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, err
+	}
+	if err := checkCharges(charges); err != nil {
+		return Receipt{}, err
+	}
+	receipt := Receipt{
+		Charges:  charges,
+		Balances: make([]Balance, len(charges)),
+		id:       receiptID{process: r.process, count: r.count.Add(1)},
+	}
+	deadline := time.Now().Add(r.timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	// A caller that gives up must not leave a call half done and of unknown effect, so its cancellation is not passed on.
+	ctx, stop := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer stop()
+	groups := r.groups(charges)
+	for i := range groups {
+		err := r.spendGroup(ctx, &receipt, &groups[i])
+		if err == nil {
+			continue
+		}
+		var store *StoreError
+		if errors.As(err, &store) {
+			return receipt, err
+		}
+		for j := range i {
+			if undo := r.settleGroup(ctx, receipt, &groups[j], make([]float64, len(charges)), true); undo != nil {
+				return receipt, undo
+			}
+		}
+		return Receipt{}, err
+	}
+	return receipt, nil
+}
+
+// group is the charges that one script can do: all, or in a cluster those of one hash tag.
+type group struct {
+	tag     string
+	charges []int
+}
+
+func (r *Redis) groups(charges []Charge) []group {
+	var groups []group
+next:
+	for i := range charges {
+		tag := hashTag(charges[i].Key)
+		for j := range groups {
+			if !r.cluster || groups[j].tag == tag {
+				groups[j].charges = append(groups[j].charges, i)
+				continue next
+			}
+		}
+		groups = append(groups, group{tag: tag, charges: []int{i}})
+	}
+	return groups
+}
+
+func (r *Redis) spendGroup(ctx context.Context, receipt *Receipt, g *group) error {
+	keys := []string{r.recordKey(g.tag, receipt.id)}
+	life := r.memory()
+	args := []any{"", receipt.id.String(), milliseconds(r.lease)}
+	for _, i := range g.charges {
+		c := &receipt.Charges[i]
+		if !c.Final {
+			life = r.lease
+		}
+		keys = append(keys, r.bucketKey(c.Key))
+		args = append(args, decimal(math.Min(c.Amount, 2*maxAmount)), decimal(c.Window.Amount), micros(c.Window), decimal(c.Window.capacity()))
+	}
+	args[0] = milliseconds(life)
+	answer, err := spendScript.Run(ctx, r.client, keys, args...).StringSlice()
+	if err != nil {
+		return &StoreError{Op: "spend", Err: err}
+	}
+	if len(answer) == 1 && answer[0] == "settled" {
+		return &StoreError{Op: "spend", Err: errors.New("the receipt was cancelled before the call arrived")}
+	}
+	if len(answer) != 1+len(g.charges) {
+		return &StoreError{Op: "spend", Err: fmt.Errorf("answer of %d parts for %d charges", len(answer), len(g.charges))}
+	}
+	return readLevels(receipt, g, answer[0], answer[1:])
+}
+
+// readLevels turns the script's levels into balances, or into the refusal.
+func readLevels(receipt *Receipt, g *group, verdict string, levels []string) error {
+	var refusal *ExceededError
+	for n, i := range g.charges {
+		c := &receipt.Charges[i]
+		used, err := strconv.ParseFloat(levels[n], 64)
+		if err != nil {
+			return &StoreError{Op: "spend", Err: err}
+		}
+		l := level{used: used}
+		switch {
+		case !l.admits(c.Window, c.Amount) && verdict == "no":
+			if c.Window.Slots() {
+				refusal = worse(refusal, exceeded(i, c, slotBalance(c.Window, used), slotRetry, c.Amount > c.Window.Amount))
+				continue
+			}
+			wait, ever := l.wait(c.Window, c.Amount)
+			refusal = worse(refusal, exceeded(i, c, l.balance(c.Window), wait, !ever))
+			continue
+		case verdict == "ok":
+			l.used += c.Amount
+		}
+		if c.Window.Slots() {
+			receipt.Balances[i] = slotBalance(c.Window, l.used)
+		} else {
+			receipt.Balances[i] = l.balance(c.Window)
+		}
+	}
+	switch {
+	case refusal != nil:
+		return refusal
+	case verdict != "ok" && verdict != "again":
+		return &StoreError{Op: "spend", Err: fmt.Errorf("verdict %q without a refusal", verdict)}
+	}
+	return nil
+}
+
+// Settle implements Ledger.
+func (r *Redis) Settle(ctx context.Context, receipt Receipt, actual []float64) error {
+	if err := checkActual(receipt.Charges, actual); err != nil {
+		return err
+	}
+	if receipt.id == (receiptID{}) {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+	defer stop()
+	groups := r.groups(receipt.Charges)
+	var failed error
+	for i := range groups {
+		if err := r.settleGroup(ctx, receipt, &groups[i], actual, false); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// settleGroup corrects one group; final charges only when all is undone.
+func (r *Redis) settleGroup(ctx context.Context, receipt Receipt, g *group, actual []float64, undo bool) error {
+	keys := []string{r.recordKey(g.tag, receipt.id)}
+	args := []any{milliseconds(r.memory()), receipt.id.String(), milliseconds(r.lease)}
+	open := undo
+	for _, i := range g.charges {
+		c := &receipt.Charges[i]
+		difference := 0.0
+		if actual != nil && (undo || !c.Final) {
+			difference = actual[i] - c.Amount
+		}
+		open = open || !c.Final
+		keys = append(keys, r.bucketKey(c.Key))
+		args = append(args, decimal(difference), decimal(c.Window.Amount), micros(c.Window), decimal(c.Amount))
+	}
+	if !open {
+		return nil
+	}
+	if err := settleScript.Run(ctx, r.client, keys, args...).Err(); err != nil {
+		return &StoreError{Op: "settle", Err: err}
+	}
+	return nil
+}
+
+// Balance is the state of a bucket now; it charges nothing. A bucket that is not known is full.
+func (r *Redis) Balance(ctx context.Context, key string, w Window) (Balance, error) {
+	if why := w.problem(); why != "" {
+		return Balance{}, &ChargeError{Key: key, Reason: why}
+	}
+	ctx, stop := context.WithTimeout(ctx, r.timeout)
+	defer stop()
+	text, err := balanceScript.Run(ctx, r.client, []string{r.bucketKey(key)}, decimal(w.Amount), micros(w)).Text()
+	if err != nil {
+		return Balance{}, &StoreError{Op: "balance", Err: err}
+	}
+	used, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return Balance{}, &StoreError{Op: "balance", Err: err}
+	}
+	if w.Slots() {
+		return slotBalance(w, used), nil
+	}
+	return level{used: used}.balance(w), nil
+}
+
+// Reset makes buckets full. Of slots it forgets who holds one: what is in flight is then no longer counted. Reservations that are open still settle: a
+// refund then finds a full bucket.
+func (r *Redis) Reset(ctx context.Context, keys ...string) error {
+	ctx, stop := context.WithTimeout(ctx, r.timeout)
+	defer stop()
+	for _, key := range keys {
+		if err := r.client.Del(ctx, r.bucketKey(key)).Err(); err != nil {
+			return &StoreError{Op: "reset", Err: err}
+		}
+	}
+	return nil
+}
+
+// Probe reports whether the store can be written to, which a replica or a full server cannot. Of a cluster it asks one node.
+func (r *Redis) Probe(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, r.timeout)
+	defer stop()
+	id := receiptID{process: r.process, count: r.count.Add(1)}
+	life := milliseconds(r.memory())
+	if err := settleScript.Run(ctx, r.client, []string{r.recordKey("probe", id)}, life, id.String(), life).Err(); err != nil {
+		return &StoreError{Op: "probe", Err: err}
+	}
+	return nil
+}
+
+// memory is how long a receipt is remembered for the sake of a copy of its calls that arrives late.
+func (r *Redis) memory() time.Duration { return max(time.Second, 10*r.timeout) }
+
+func (id receiptID) String() string {
+	return strconv.FormatUint(id.process, 36) + "." + strconv.FormatUint(id.count, 36)
+}
+
+// hashTag is what Redis Cluster hashes of a key: the text in its first braces, unless empty; else, here, the text up to
+// its first }, because bucketKey puts such a key into braces.
+func hashTag(key string) string {
+	if tag, ok := ownTag(key); ok {
+		return tag
+	}
+	tag, _, _ := strings.Cut(key, "}")
+	return tag
+}
+
+func ownTag(key string) (string, bool) {
+	_, rest, ok := strings.Cut(key, "{")
+	if !ok {
+		return "", false
+	}
+	tag, _, ok := strings.Cut(rest, "}")
+	return tag, ok && tag != ""
+}
+
+// bucketKey is injective: the two forms differ in their first letter.
+func (r *Redis) bucketKey(key string) string {
+	if _, ok := ownTag(key); ok {
+		return r.prefix + "b:" + key
+	}
+	return r.prefix + "u:{" + key + "}"
+}
+
+func (r *Redis) recordKey(tag string, id receiptID) string {
+	return r.prefix + "r:{" + tag + "}" + id.String()
+}
+
+func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
+
+// micros may lose part of a microsecond of a window of at least a millisecond.
+func micros(w Window) string { return strconv.FormatInt(w.Per.Microseconds(), 10) }
