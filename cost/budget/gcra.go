@@ -22,7 +22,7 @@ func (l level) drain(w Window, now int64) level {
 		return l
 	}
 	l.at = now
-	l.used = math.Max(0, l.used-float64(elapsed)*w.Amount/float64(w.Per))
+	l.used = max(0, l.used-float64(elapsed)*w.Amount/float64(w.Per))
 	return l
 }
 
@@ -32,7 +32,7 @@ func (l level) admits(w Window, amount float64) bool { return l.used+amount <= w
 // correct adds the difference that a settlement found: a refund stops at a full bucket, an excess goes into debt.
 // l must be drained.
 func (l level) correct(difference float64) level {
-	l.used = math.Max(0, l.used+difference)
+	l.used = max(0, l.used+difference)
 	return l
 }
 
@@ -75,8 +75,8 @@ func (l level) balance(w Window) Balance {
 	left := w.capacity() - l.used
 	return Balance{
 		Limit:     w.capacity(),
-		Remaining: math.Max(0, left),
-		Debt:      math.Max(0, -left),
+		Remaining: max(0, left),
+		Debt:      max(0, -left),
 		Reset:     l.reset(w),
 	}
 }

@@ -28,7 +28,7 @@ type Balance struct {
 	Debt      float64       // what is owed beyond Limit, 0 when not in debt
 	Reset     time.Duration // until the bucket is full again; 0 for slots, whose end is not known
 
-	hold uint64 // Memory's reservation; 0 = none
+	hold handle // Memory's reservation; 0 = none
 }
 
 // Receipt stands for an admitted Spend until it is settled. It is a value and may be copied; copies settle once

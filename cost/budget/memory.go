@@ -3,19 +3,18 @@ package budget
 import (
 	"context"
 	"hash/maphash"
-	"math"
 	"sync/atomic"
 	"time"
 )
 
 // MemoryOptions bound a Memory ledger. The zero value is usable.
 type MemoryOptions struct {
-	// MaxBuckets is the most live buckets; 0 means 2,097,152. A bucket that is full again is not live and makes room. With
+	// MaxBuckets is the most live buckets; 0 means 2,097,152. A bucket that is full again is not live and makes room, at most a second later. With
 	// all live, a Spend that needs a new bucket fails with *CapacityError: to evict a live bucket would hand its
 	// client a fresh budget, and an attacker with many addresses could do it to himself. Buckets are spread over 256
 	// shards by hash and each shard holds its part, so the first such error may come some percent early.
 	MaxBuckets int
-	// MaxReservations is the most charges open at once; 0 means 1,048,576. Past it Spend fails with *CapacityError.
+	// MaxReservations is the most charges open at once, up to 16,777,216; 0 means 1,048,576. Past it Spend fails with *CapacityError.
 	MaxReservations int
 	// Lease is how long a reservation may stay open; 0 means 5 minutes. It should exceed the longest operation.
 	Lease time.Duration
@@ -28,7 +27,7 @@ const (
 	shardCount             = 256
 )
 
-// Memory is the Ledger of one process. It keeps 128-bit keyed hashes of keys rather than the keys, so that a bucket's size
+// Memory is the Ledger of one process. It keeps 96-bit keyed hashes of keys rather than the keys, so that a bucket's size
 // does not depend on what clients send; the hash keys are random per ledger. It starts no goroutine: what is idle is
 // reclaimed by the calls that need its room. Its clock is monotonic.
 type Memory struct {
@@ -50,7 +49,7 @@ func NewMemory(o MemoryOptions) *Memory {
 	if o.MaxReservations <= 0 {
 		o.MaxReservations = defaultMaxReservations
 	}
-	o.MaxReservations = min(o.MaxReservations, math.MaxInt32)
+	o.MaxReservations = min(o.MaxReservations, 1<<24)
 	if o.Lease <= 0 {
 		o.Lease = defaultLease
 	}
@@ -75,21 +74,21 @@ func (m *Memory) Close() error { return nil }
 // now is nanoseconds since the ledger was made, and never 0, which is the time of a level that was never used.
 func (m *Memory) now() int64 { return int64(time.Since(m.start)) + 1 }
 
+// fingerprint hashes a key. Its second half leaves out the bits that choose the shard, which all its entries share.
 func (m *Memory) fingerprint(key string) fingerprint {
-	f := fingerprint{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+	f := fingerprint{high: maphash.String(m.seeds[0], key), low: uint32(maphash.String(m.seeds[1], key))}
 	if f == (fingerprint{}) {
-		f[0] = 1 // the zero fingerprint marks an empty place
+		f.low = 1 // the zero fingerprint marks an empty place
 	}
 	return f
 }
 
-func (f fingerprint) shard() uint8 { return uint8(f[0] >> 56) }
-
 // touch is one charge of a Spend on its way.
 type touch struct {
 	print  fingerprint
-	before level // as found, before the call
-	after  level // drained and charged
+	entry  *entry // nil when the bucket is not there; good until a table is rebuilt
+	before level  // as found, before the call
+	after  level  // drained and charged
 }
 
 // Spend implements Ledger.
@@ -155,7 +154,9 @@ func (m *Memory) weigh(charges []Charge, touches []touch, balances []Balance, no
 	var refusal *ExceededError
 	for i := range charges {
 		c, t := &charges[i], &touches[i]
-		t.before = m.shard[t.print.shard()].table.get(t.print)
+		if t.entry = m.shard[t.print.shard()].table.find(t.print); t.entry != nil {
+			t.before = t.entry.level
+		}
 		current := t.before
 		for j := i - 1; j >= 0; j-- {
 			if touches[j].print == t.print {
@@ -199,25 +200,36 @@ func (m *Memory) commit(charges []Charge, touches []touch, balances []Balance, n
 		m.open.Add(-int64(opened))
 		return &CapacityError{What: "reservations", Max: m.max.MaxReservations}
 	}
+	rebuilt := false
 	for i := range touches {
 		t := &touches[i]
-		if m.shard[t.print.shard()].table.put(t.print, t.after, idleAt(charges[i].Window, t.after), now) {
-			continue
+		if idle := idleAt(charges[i].Window, t.after); t.entry != nil && !rebuilt {
+			t.entry.set(t.after, idle)
+		} else if m.shard[t.print.shard()].table.put(t.print, t.after, idle, now) {
+			rebuilt = true // perhaps
+		} else {
+			m.undo(charges[:i], touches[:i], now)
+			m.open.Add(-int64(opened))
+			return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
 		}
-		for j := i - 1; j >= 0; j-- { // an absent bucket's before is the zero level, which is idle
-			m.shard[touches[j].print.shard()].table.put(touches[j].print, touches[j].before, idleAt(charges[j].Window, touches[j].before), now)
-		}
-		m.open.Add(-int64(opened))
-		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
 	}
 	for i := range charges {
 		if c := &charges[i]; !c.Final {
-			balances[i].hold = m.shard[touches[i].print.shard()].holds.open(hold{
-				print: touches[i].print, amount: c.Amount, slots: c.Window.Slots(), expiry: now + m.lease,
+			print := touches[i].print
+			balances[i].hold = m.shard[print.shard()].holds.open(hold{
+				print: print, amount: c.Amount, slots: c.Window.Slots(), expiry: now + m.lease,
 			})
 		}
 	}
 	return nil
+}
+
+// undo restores buckets to what they were: one that was not there stays as an idle one.
+func (m *Memory) undo(charges []Charge, touches []touch, now int64) {
+	for i := len(touches) - 1; i >= 0; i-- {
+		t := &touches[i]
+		m.shard[t.print.shard()].table.put(t.print, t.before, idleAt(charges[i].Window, t.before), now)
+	}
 }
 
 // Settle implements Ledger. The charges of a receipt are corrected one after the other, not in one step.
@@ -243,14 +255,13 @@ func (m *Memory) Settle(_ context.Context, receipt Receipt, actual []float64) er
 	return failed
 }
 
-func (m *Memory) settle(c *Charge, handle uint64, actual float64) error {
-	print := m.fingerprint(c.Key)
-	s := &m.shard[print.shard()]
+func (m *Memory) settle(c *Charge, handle handle, actual float64) error {
+	s := &m.shard[handle.shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := m.now()
 	m.open.Add(-int64(s.expire(now)))
-	h, ok := s.holds.close(handle, print)
+	h, ok := s.holds.close(handle)
 	if !ok {
 		return nil
 	}
@@ -262,8 +273,16 @@ func (m *Memory) settle(c *Charge, handle uint64, actual float64) error {
 	if actual == h.amount {
 		return nil
 	}
-	l := s.table.get(print).drain(c.Window, now).correct(actual - h.amount)
-	if !s.table.put(print, l, idleAt(c.Window, l), now) {
+	var l level
+	e := s.table.find(h.print)
+	if e != nil {
+		l = e.level
+	}
+	l = l.drain(c.Window, now).correct(actual - h.amount)
+	idle := idleAt(c.Window, l)
+	if e != nil {
+		e.set(l, idle)
+	} else if !s.table.put(h.print, l, idle, now) {
 		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
 	}
 	return nil
@@ -277,7 +296,10 @@ func (m *Memory) Balance(_ context.Context, key string, w Window) (Balance, erro
 	defer s.mu.Unlock()
 	now := m.now()
 	m.open.Add(-int64(s.expire(now)))
-	l := s.table.get(print)
+	var l level
+	if e := s.table.find(print); e != nil {
+		l = e.level
+	}
 	if w.Slots() {
 		return slotBalance(w, l.used), nil
 	}
@@ -291,8 +313,8 @@ func (m *Memory) Reset(_ context.Context, keys ...string) error {
 		print := m.fingerprint(key)
 		s := &m.shard[print.shard()]
 		s.mu.Lock()
-		if e := s.table.find(print); e != nil && e.idle != never {
-			e.level, e.idle = level{}, 0
+		if e := s.table.find(print); e != nil && e.idle != neverIdle {
+			e.set(level{}, 0)
 		}
 		s.mu.Unlock()
 	}

@@ -34,23 +34,47 @@ func (s *shard) release(h hold, now int64) {
 	if e == nil {
 		return
 	}
-	e.level = level{used: math.Max(0, e.level.used-h.amount), at: now}
-	if e.level.used == 0 {
-		e.idle = now
+	l := level{used: max(0, e.level.used-h.amount), at: now}
+	idle := int64(never)
+	if l.used == 0 {
+		idle = now
 	}
+	e.set(l, idle)
 }
 
-// fingerprint stands for a key.
-type fingerprint [2]uint64
+// fingerprint stands for a key. Two of 1,000,000 keys share one with a probability of 1e-17.
+type fingerprint struct {
+	high uint64
+	low  uint32
+}
+
+func (f fingerprint) shard() uint8 { return uint8(f.high >> 56) }
 
 // never is the idle time of a bucket that no time makes idle.
 const never = math.MaxInt64
 
-// entry is a place of a table; free when its fingerprint is zero.
+// entry is a place of a table; free when its fingerprint is zero. It is 32 bytes, half a cache line.
 type entry struct {
-	print fingerprint
+	high  uint64
+	low   uint32
+	idle  uint32 // in seconds, rounded up: from then on the bucket is full and need not be kept
 	level level
-	idle  int64 // from then on the bucket is full and need not be kept
+}
+
+const neverIdle = math.MaxUint32
+
+func (e *entry) is(f fingerprint) bool { return e.high == f.high && e.low == f.low }
+
+func (e *entry) free() bool { return e.high == 0 && e.low == 0 }
+
+func (e *entry) set(l level, idle int64) {
+	e.level = l
+	e.idle = uint32(min(neverIdle, uint64(idle)/uint64(time.Second)+1))
+}
+
+// live reports whether the bucket may not be forgotten yet.
+func (e *entry) live(now int64) bool {
+	return !e.free() && (e.idle == neverIdle || int64(e.idle)*int64(time.Second) > now)
 }
 
 // table is an open-addressing hash table with linear probing. It holds no pointers, so the collector does not scan
@@ -72,29 +96,21 @@ func (t *table) find(f fingerprint) *entry {
 		return nil
 	}
 	mask := uint64(len(t.entries) - 1)
-	for i := f[1] & mask; ; i = (i + 1) & mask {
+	for i := f.high & mask; ; i = (i + 1) & mask {
 		e := &t.entries[i]
-		if e.print == f {
+		if e.is(f) {
 			return e
 		}
-		if e.print == (fingerprint{}) {
+		if e.free() {
 			return nil
 		}
 	}
 }
 
-// get is the zero level for a bucket that is not there.
-func (t *table) get(f fingerprint) level {
-	if e := t.find(f); e != nil {
-		return e.level
-	}
-	return level{}
-}
-
 // put stores a level; false when there is no room for a new bucket. A full bucket that is not there needs no room.
 func (t *table) put(f fingerprint, l level, idle, now int64) bool {
 	if e := t.find(f); e != nil {
-		e.level, e.idle = l, idle
+		e.set(l, idle)
 		return true
 	}
 	if idle <= now {
@@ -103,19 +119,21 @@ func (t *table) put(f fingerprint, l level, idle, now int64) bool {
 	if (t.count >= t.limit || 4*(t.count+1) > 3*len(t.entries)) && !t.rebuild(now) {
 		return false
 	}
-	t.insert(entry{print: f, level: l, idle: idle})
+	e := t.insert(f.high)
+	e.high, e.low = f.high, f.low
+	e.set(l, idle)
 	return true
 }
 
-// insert adds a bucket that is not there to a table that has a free place.
-func (t *table) insert(added entry) {
+// insert takes a free place, which there must be, for a bucket that is not there.
+func (t *table) insert(high uint64) *entry {
 	mask := uint64(len(t.entries) - 1)
-	i := added.print[1] & mask
-	for t.entries[i].print != (fingerprint{}) {
+	i := high & mask
+	for !t.entries[i].free() {
 		i = (i + 1) & mask
 	}
-	t.entries[i] = added
 	t.count++
+	return &t.entries[i]
 }
 
 // rebuild drops idle buckets and sizes the table for those left and one more; false when the limit leaves no room.
@@ -125,7 +143,7 @@ func (t *table) rebuild(now int64) bool {
 	}
 	live := 0
 	for i := range t.entries {
-		if e := &t.entries[i]; e.print != (fingerprint{}) && e.idle > now {
+		if t.entries[i].live(now) {
 			live++
 		}
 	}
@@ -140,8 +158,8 @@ func (t *table) rebuild(now int64) bool {
 	old := t.entries
 	t.entries, t.count = make([]entry, size), 0
 	for i := range old {
-		if e := &old[i]; e.print != (fingerprint{}) && e.idle > now {
-			t.insert(*e)
+		if e := &old[i]; e.live(now) {
+			*t.insert(e.high) = *e
 		}
 	}
 	return true
@@ -170,8 +188,13 @@ type holds struct {
 
 func (hs *holds) bytes() int64 { return int64(cap(hs.slab)) * int64(unsafe.Sizeof(hold{})) }
 
+// handle names an open reservation: its place, its shard and the place's generation. 0 = none.
+type handle uint64
+
+func (h handle) shard() uint8 { return uint8(h >> 24) }
+
 // open returns a handle that is not 0.
-func (hs *holds) open(h hold) uint64 {
+func (hs *holds) open(h hold) handle {
 	at := hs.free
 	if at == none {
 		at = int32(len(hs.slab))
@@ -188,13 +211,13 @@ func (hs *holds) open(h hold) uint64 {
 		hs.slab[hs.newest].newer = at
 	}
 	hs.newest = at
-	return uint64(h.generation)<<32 | uint64(at)
+	return handle(h.generation)<<32 | handle(h.print.shard())<<24 | handle(at)
 }
 
 // close takes an open reservation; false when the handle's is closed.
-func (hs *holds) close(handle uint64, f fingerprint) (hold, bool) {
-	at, generation := int32(uint32(handle)), uint32(handle>>32)
-	if int(at) >= len(hs.slab) || at < 0 || hs.slab[at].generation != generation || hs.slab[at].print != f {
+func (hs *holds) close(h handle) (hold, bool) {
+	at := int32(h & (1<<24 - 1))
+	if int(at) >= len(hs.slab) || hs.slab[at].generation != uint32(h>>32) {
 		return hold{}, false
 	}
 	return hs.take(at), true

@@ -1,50 +1,237 @@
 package budget
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// holdless compares balances without a ledger's own marks.
-var holdless = cmpopts.IgnoreUnexported(Balance{}, Receipt{})
-
-func TestMemorySpendsAndSettles(t *testing.T) {
+func TestMemoryReclaimsIdleBuckets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := NewMemory(MemoryOptions{})
+		ledger := NewMemory(MemoryOptions{MaxBuckets: 100_000})
 		window := Window{Amount: 60, Per: time.Minute}
-		receipt, err := ledger.Spend(t.Context(), []Charge{{Key: "a", Window: window, Amount: 50}})
-		if err != nil {
-			t.Fatal(err)
+		for round := range 20 {
+			for i := range 10_000 {
+				if _, err := ledger.Spend(t.Context(), []Charge{{Key: fmt.Sprint(round, ".", i), Window: window, Amount: 1, Final: true}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Second) // full again
 		}
-		want := []Balance{{Limit: 60, Remaining: 10, Reset: 50 * time.Second}}
-		if diff := cmp.Diff(want, receipt.Balances, holdless); diff != "" {
-			t.Errorf("balances (-want +got):\n%s", diff)
+		if stats := ledger.Stats(); stats.Buckets > 50_000 {
+			t.Errorf("%d buckets after 200,000 that were idle by tens of thousands", stats.Buckets)
 		}
-		_, err = ledger.Spend(t.Context(), []Charge{{Key: "a", Window: window, Amount: 20}})
-		wantErr := &ExceededError{Key: "a", Window: window, Requested: 20, RetryAfter: 10 * time.Second, Limit: 60, Remaining: 10, Reset: 50 * time.Second}
-		var got *ExceededError
-		if !errors.As(err, &got) {
-			t.Fatalf("got %v, want %v", err, wantErr)
-		}
-		if diff := cmp.Diff(wantErr, got); diff != "" {
-			t.Errorf("refusal (-want +got):\n%s", diff)
-		}
-		for range 2 {
-			if err := ledger.Settle(t.Context(), receipt, []float64{5}); err != nil {
+	})
+}
+
+// A full ledger refuses what is new, keeps serving what it knows, and never forgets a live bucket.
+func TestMemoryFailsClosedAtCapacity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1000
+		ledger := NewMemory(MemoryOptions{MaxBuckets: most})
+		window := Window{Amount: 2, Per: time.Hour}
+		var known []string
+		refused := 0
+		for i := range 4 * most {
+			key := strconv.Itoa(i)
+			_, err := ledger.Spend(t.Context(), []Charge{{Key: key, Window: window, Amount: 2}})
+			var full *CapacityError
+			switch {
+			case err == nil:
+				known = append(known, key)
+			case errors.As(err, &full):
+				if diff := cmp.Diff(&CapacityError{What: "buckets", Max: most}, full); diff != "" {
+					t.Fatal(diff)
+				}
+				refused++
+			default:
 				t.Fatal(err)
 			}
 		}
-		balance, err := ledger.Balance(t.Context(), "a", window)
-		if err != nil {
-			t.Fatal(err)
+		if len(known) < most/2 || len(known) > most+shardCount || refused == 0 {
+			t.Fatalf("%d admitted and %d refused of %d with room for %d", len(known), refused, 4*most, most)
 		}
-		if want := (Balance{Limit: 60, Remaining: 55, Reset: 5 * time.Second}); balance != want {
-			t.Errorf("after settling twice: %+v, want %+v", balance, want)
+		for _, key := range known {
+			if _, err := ledger.Spend(t.Context(), []Charge{{Key: key, Window: window, Amount: 2}}); !errors.As(err, new(*ExceededError)) {
+				t.Fatalf("a live bucket was forgotten: %v", err)
+			}
+		}
+		time.Sleep(time.Hour + time.Second)
+		if _, err := ledger.Spend(t.Context(), []Charge{{Key: "new", Window: window, Amount: 2}}); err != nil {
+			t.Errorf("still full an hour later: %v", err)
 		}
 	})
+}
+
+// A Spend that fails for want of room changes none of its other buckets.
+func TestMemoryRollsBackAtCapacity(t *testing.T) {
+	ledger := NewMemory(MemoryOptions{MaxBuckets: 1}) // one for each shard
+	window := Window{Amount: 100, Per: time.Hour}
+	var charges []Charge
+	for i := range 2 * shardCount {
+		charges = append(charges, Charge{Key: strconv.Itoa(i), Window: window, Amount: 10})
+	}
+	if _, err := ledger.Spend(t.Context(), charges); !errors.As(err, new(*CapacityError)) {
+		t.Fatalf("got %v", err)
+	}
+	for _, c := range charges {
+		if b, err := ledger.Balance(t.Context(), c.Key, window); err != nil || b.Remaining != 100 {
+			t.Fatalf("%q: %+v, %v", c.Key, b, err)
+		}
+	}
+	if stats := ledger.Stats(); stats.Reservations != 0 {
+		t.Errorf("%d reservations", stats.Reservations)
+	}
+}
+
+func TestMemoryBoundsReservations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := NewMemory(MemoryOptions{MaxReservations: 10, Lease: time.Minute})
+		charge := []Charge{{Key: "k", Window: Window{Amount: 100, Per: time.Hour}, Amount: 1}}
+		var last Receipt
+		for range 10 {
+			var err error
+			if last, err = ledger.Spend(t.Context(), charge); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := ledger.Spend(t.Context(), charge); !errors.As(err, new(*CapacityError)) {
+			t.Fatalf("got %v", err)
+		}
+		if err := ledger.Settle(t.Context(), last, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.Spend(t.Context(), charge); err != nil {
+			t.Errorf("after one was settled: %v", err)
+		}
+		time.Sleep(time.Minute)
+		for range 10 {
+			if _, err := ledger.Spend(t.Context(), charge); err != nil {
+				t.Fatalf("after the lease: %v", err)
+			}
+		}
+	})
+}
+
+func TestMemoryReceiptsOfAnEarlierUseOfAPlace(t *testing.T) {
+	ledger := NewMemory(MemoryOptions{})
+	window := Window{Amount: 100, Per: time.Hour}
+	charge := []Charge{{Key: "k", Window: window, Amount: 10}}
+	first, err := ledger.Spend(t.Context(), charge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Settle(t.Context(), first, nil); err != nil {
+		t.Fatal(err)
+	}
+	second, err := ledger.Spend(t.Context(), charge) // takes the place of the first
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Cancel(t.Context(), ledger, first); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := ledger.Balance(t.Context(), "k", window); b.Remaining > 81 {
+		t.Errorf("a settled receipt refunded another: %g left", b.Remaining)
+	}
+	if err := Cancel(t.Context(), ledger, second); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := ledger.Balance(t.Context(), "k", window); b.Remaining < 90 || b.Remaining > 91 {
+		t.Errorf("%g left after the second was cancelled", b.Remaining)
+	}
+}
+
+func TestSpendStopsBeforeItBeginsWhenTheCallerIsGone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ledger := NewMemory(MemoryOptions{})
+	charge := Charge{Key: "k", Window: Window{Amount: 1, Per: time.Hour}, Amount: 1}
+	if _, err := ledger.Spend(ctx, []Charge{charge}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	receipt, err := ledger.Spend(t.Context(), []Charge{charge})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Cancel(ctx, ledger, receipt); err != nil {
+		t.Errorf("a client that has gone keeps its reservation: %v", err)
+	}
+	if b, _ := ledger.Balance(t.Context(), "k", charge.Window); b.Remaining != 1 {
+		t.Errorf("%g left", b.Remaining)
+	}
+}
+
+// Calls over several shards at once, in all orders: no deadlock, nothing lost, nothing above the budgets.
+func TestMemoryConcurrently(t *testing.T) {
+	ledger := NewMemory(MemoryOptions{})
+	const clients, workers, calls = 8, 16, 2000
+	window := Window{Amount: 5000, Per: 366 * 24 * time.Hour}
+	slots := Window{Amount: 3}
+	var kept [clients]atomic.Int64
+	var inFlight [clients]atomic.Int64
+	var wg sync.WaitGroup
+	for worker := range workers {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range calls {
+				of := []int{random.IntN(clients), random.IntN(clients)} // whose charge
+				charges := []Charge{
+					{Key: fmt.Sprint("cost", of[0]), Window: window, Amount: float64(random.IntN(10))},
+					{Key: fmt.Sprint("slot", of[1]), Window: slots, Amount: 1},
+				}
+				if random.IntN(2) == 0 {
+					charges[0], charges[1] = charges[1], charges[0]
+					of[0], of[1] = of[1], of[0]
+				}
+				receipt, err := ledger.Spend(t.Context(), charges)
+				if err != nil {
+					if !errors.As(err, new(*ExceededError)) {
+						t.Error(err)
+					}
+					continue
+				}
+				actual := make([]float64, 2)
+				for i, c := range charges {
+					if !c.Window.Slots() {
+						actual[i] = float64(random.IntN(10))
+						kept[of[i]].Add(int64(actual[i]))
+						continue
+					}
+					if n := inFlight[of[i]].Add(1); n > 3 {
+						t.Errorf("%d slots of 3 held", n)
+					}
+					inFlight[of[i]].Add(-1)
+				}
+				for range 2 {
+					if err := ledger.Settle(t.Context(), receipt, actual); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range clients {
+		b, err := ledger.Balance(t.Context(), fmt.Sprint("cost", i), window)
+		used := b.Limit - b.Remaining + b.Debt
+		if want := float64(kept[i].Load()); err != nil || used > want || used < want-1 {
+			t.Errorf("client %d: %g used, %g settled, %v", i, used, want, err)
+		}
+		if b, err := ledger.Balance(t.Context(), fmt.Sprint("slot", i), slots); err != nil || b.Remaining != 3 {
+			t.Errorf("client %d: %+v, %v", i, b, err)
+		}
+	}
+	if stats := ledger.Stats(); stats.Reservations != 0 {
+		t.Errorf("%d reservations open", stats.Reservations)
+	}
 }

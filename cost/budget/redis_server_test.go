@@ -1,0 +1,150 @@
+package budget
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// server is a redis-server of the test's own, on a free port of loopback.
+type server struct {
+	t      *testing.T
+	binary string
+	dir    string
+	port   int
+	args   []string
+	cmd    *exec.Cmd
+	lines  chan string // of its log; closed when the process has ended
+}
+
+// redisBinary is the server's program; "" when there is none, which the test's log then says. With GRAPHWARD_REQUIRE_TOOLS=1 it
+// must be there.
+func redisBinary(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	text := "no redis-server or valkey-server in PATH=" + os.Getenv("PATH")
+	if os.Getenv("GRAPHWARD_REQUIRE_TOOLS") == "1" {
+		t.Fatal(text)
+	}
+	t.Log(text + ": only miniredis was used (apt-get install redis-server)")
+	return ""
+}
+
+// startRedis starts a server that ends with the test.
+func startRedis(t *testing.T, binary string, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: args}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (s *server) addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+func (s *server) url() string { return "redis://" + s.addr() + "/0" }
+
+// start returns when the server says that it accepts connections.
+func (s *server) start() {
+	s.t.Helper()
+	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no", "--repl-diskless-sync-delay", "0"}, s.args...)
+	s.cmd = exec.Command(s.binary, args...)
+	s.cmd.SysProcAttr = dieWithParent()
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	lines := make(chan string, 4096)
+	s.lines = lines
+	cmd := s.cmd
+	go func() {
+		defer close(lines)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			select {
+			case lines <- scan.Text():
+			default: // nobody reads any more
+			}
+		}
+		_ = cmd.Wait()
+	}()
+	s.await("eady to accept connections")
+}
+
+// await returns when the server's log has said text.
+func (s *server) await(text string) {
+	s.t.Helper()
+	var log strings.Builder
+	for line := range s.lines {
+		if strings.Contains(line, text) {
+			return
+		}
+		fmt.Fprintln(&log, line)
+	}
+	s.t.Fatalf("%s ended without %q:\n%s", s.binary, text, log.String())
+}
+
+// kill ends the server at once, losing its data; again is no error.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	for range s.lines {
+		continue
+	}
+}
+
+func (s *server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// startCluster starts a cluster of one node that holds all slots, which refuses keys of different slots in one script.
+func startCluster(t *testing.T, binary string) *server {
+	t.Helper()
+	s := startRedis(t, binary, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+	s.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	s.await("Cluster state changed: ok")
+	return s
+}
+
+// command sends one command outside the ledger and returns the first line of the answer.
+func (s *server) command(args ...string) string {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "*%d\r\n", len(args))
+	for _, arg := range args {
+		fmt.Fprintf(conn, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || strings.HasPrefix(line, "-") {
+		s.t.Fatalf("%v: %s, %v", args, line, err)
+	}
+	return strings.TrimSpace(line)
+}
