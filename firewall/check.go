@@ -1,0 +1,91 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+)
+
+// CheckReport is what Check found in a configuration that works.
+type CheckReport struct {
+	Types      int // of the schema
+	Policy     string
+	Warnings   []string
+	Operations []CheckedOperation
+}
+
+// CheckedOperation is one registered operation and what it would be refused
+// for whoever sends it.
+type CheckedOperation struct {
+	ID, Client, Name string
+	Source           string // file:line of the manifest
+	Cost             float64
+	Refusals         []ExplainedRefusal
+}
+
+// Label names the operation for people.
+func (o CheckedOperation) Label() string {
+	if o.Name != "" {
+		return o.Name
+	}
+	return o.ID
+}
+
+// Refused counts the operations that would be refused.
+func (r *CheckReport) Refused() int {
+	n := 0
+	for _, o := range r.Operations {
+		if len(o.Refusals) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Check builds everything that a configuration names, without serving it, and
+// judges every registered operation by what does not depend on the caller:
+// schema, limits, and cost at its worst-case variables. The error lists every
+// problem, as New's does.
+func Check(ctx context.Context, c *Config) (*CheckReport, error) {
+	f, err := New(ctx, c, Offline())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	g := f.current.Load()
+	report := &CheckReport{Types: len(g.schema.AST().Types), Policy: g.policyRevision(), Warnings: g.warnings()}
+	for d := range g.store.All() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		o := CheckedOperation{ID: d.ID, Client: d.Client, Name: d.Name, Source: d.Source}
+		o.Cost, err = f.checkOperation(g, d.Text)
+		for _, e := range flatten(err) {
+			r := refuse(StagePlan, e)
+			if g.mode(r.Code) == Enforce {
+				o.Refusals = append(o.Refusals, ExplainedRefusal{Code: r.Code, Stage: string(r.Stage), Message: r.Message})
+			}
+		}
+		report.Operations = append(report.Operations, o)
+	}
+	return report, nil
+}
+
+func (f *Firewall) checkOperation(g *generation, text string) (float64, error) {
+	p, err := f.plans.build(g, [32]byte{}, text, "")
+	if err != nil {
+		return 0, err
+	}
+	limits, _ := g.ceilings("default", true)
+	errs := append([]error{kindAllowed(p.op, "POST")}, checkShape(p.op.Shape, limits)...)
+	return 0, errors.Join(errs...)
+}
+
+func flatten(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}

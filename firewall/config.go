@@ -1,0 +1,452 @@
+package firewall
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/graphward/graphward/cost"
+	"github.com/graphward/graphward/cost/budget"
+	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/identity"
+)
+
+// Config is the whole configuration of a firewall, as graphward.yaml spells it
+// (DESIGN.md section 6). The zero Config is not valid: start from
+// [DefaultConfig]. Field comments are the reference manual: configfile prints
+// them into reference.md and schema.json.
+type Config struct {
+	// Address that serves clients. A public address without TLS needs `tls: off` said aloud.
+	Listen string `yaml:"listen"`
+	// The one path that is served; anything else is 404.
+	Path       string           `yaml:"path"`
+	Admin      AdminConfig      `yaml:"admin"`
+	TLS        TLSConfig        `yaml:"tls"`
+	Timeouts   TimeoutsConfig   `yaml:"timeouts"`
+	Upstream   UpstreamConfig   `yaml:"upstream"`
+	Schema     SchemaConfig     `yaml:"schema"`
+	Policy     PolicyConfig     `yaml:"policy"`
+	Operations OperationsConfig `yaml:"operations"`
+	Limits     LimitsConfig     `yaml:"limits"`
+	Cost       CostConfig       `yaml:"cost"`
+	Budgets    BudgetsConfig    `yaml:"budgets"`
+	Identity   identity.Config  `yaml:"identity"`
+	CSRF       CSRFConfig       `yaml:"csrf"`
+	CORS       CORSConfig       `yaml:"cors"`
+	// What a refusal code does: enforce (default), report (let through and record) or off. Only the codes
+	// that the README's table marks R take report and off.
+	Modes     map[string]Mode `yaml:"modes"`
+	Responses ResponsesConfig `yaml:"responses"`
+	Audit     audit.Config    `yaml:"audit"`
+	// Serve without any policy: every field of the schema is allowed to everyone. Cannot stand beside policy.paths.
+	AllowAll bool `yaml:"allow_all"`
+}
+
+// AdminConfig is the listener for operators; it never shares the data listener.
+type AdminConfig struct {
+	// Address of /healthz, /readyz and /metrics; empty: no admin listener.
+	Listen string `yaml:"listen"`
+	// File whose content is the bearer token that /metrics needs; required when the address is not loopback.
+	TokenFile string `yaml:"token_file"`
+}
+
+// TLSConfig is the data listener's transport security.
+type TLSConfig struct {
+	// off or on. On an address that is not loopback, off must be written.
+	Mode string `yaml:"mode"`
+	// PEM certificate chain; read again when it changes.
+	CertFile string `yaml:"cert_file"`
+	// PEM private key.
+	KeyFile string `yaml:"key_file"`
+	// PEM certificates that client certificates must chain to.
+	ClientCAFile string `yaml:"client_ca_file"`
+	// off, optional or required.
+	ClientAuth string `yaml:"client_auth"`
+}
+
+// TimeoutsConfig bounds the time that a client may take.
+type TimeoutsConfig struct {
+	// For a request's header section.
+	Header Duration `yaml:"header"`
+	// For a request's body.
+	Body Duration `yaml:"body"`
+	// For a connection between two requests.
+	Idle Duration `yaml:"idle"`
+	// For requests in flight after SIGTERM.
+	Drain Duration `yaml:"drain"`
+}
+
+// UpstreamConfig is the GraphQL server behind the firewall.
+type UpstreamConfig struct {
+	// Its GraphQL endpoint, http or https.
+	URL string `yaml:"url"`
+	// Several endpoints of the same server, used in turn.
+	URLs []string `yaml:"urls"`
+	// From forwarding a request to the first byte of its answer.
+	Timeout Duration `yaml:"timeout"`
+	// Largest answer; a longer one is UPSTREAM_ERROR.
+	MaxResponse Size              `yaml:"max_response"`
+	TLS         UpstreamTLSConfig `yaml:"tls"`
+	Headers     HeaderConfig      `yaml:"headers"`
+	// Members of the request's extensions that are forwarded; others are dropped.
+	Extensions []string `yaml:"extensions"`
+}
+
+// UpstreamTLSConfig is for an https upstream with a CA or a client certificate of its own.
+type UpstreamTLSConfig struct {
+	// PEM certificates that the upstream's must chain to; empty: the system's.
+	CAFile string `yaml:"ca_file"`
+	// Name in the upstream's certificate, where it is not the URL's host.
+	ServerName string `yaml:"server_name"`
+	// PEM client certificate.
+	CertFile string `yaml:"cert_file"`
+	// PEM private key of the client certificate.
+	KeyFile string `yaml:"key_file"`
+}
+
+// HeaderConfig changes the headers of forwarded requests.
+type HeaderConfig struct {
+	// Headers to set, in place of the client's.
+	Set map[string]string `yaml:"set"`
+	// Headers to drop.
+	Remove []string `yaml:"remove"`
+}
+
+// SchemaConfig says where the schema comes from.
+type SchemaConfig struct {
+	// SDL files or folders, or an introspection result (.json).
+	Files []string `yaml:"files"`
+	// Ask the upstream by introspection at start.
+	Introspect bool `yaml:"introspect"`
+	// Ask again this often; 0: never.
+	Refresh Duration `yaml:"refresh"`
+}
+
+// PolicyConfig says who may do what.
+type PolicyConfig struct {
+	// Rego files or folders.
+	Paths []string `yaml:"paths"`
+	// JSON or YAML files or folders, read as `data`.
+	Data []string `yaml:"data"`
+	// An OPA bundle in place of paths.
+	Bundle BundleConfig `yaml:"bundle"`
+	// For the policy's evaluation in one request.
+	Timeout Duration `yaml:"timeout"`
+	// reject: a denied field refuses the operation. filter: it is cut out and answered by null and an error.
+	OnDeny string `yaml:"on_deny"`
+	// Request headers that the policy may read as input.request.headers.
+	Headers []string `yaml:"headers"`
+	// The same as the top-level allow_all.
+	AllowAll bool `yaml:"allow_all"`
+}
+
+// BundleConfig is an OPA bundle source.
+type BundleConfig struct {
+	// Tarball on disk.
+	File string `yaml:"file"`
+	// Tarball by HTTP(S).
+	URL string `yaml:"url"`
+	// How often the URL is asked.
+	Poll Duration `yaml:"poll"`
+	// PEM public key that the bundle must be signed with.
+	Signing string `yaml:"signing"`
+}
+
+// OperationsConfig says which operations are known.
+type OperationsConfig struct {
+	// Persisted-operation manifests.
+	Manifests []ManifestConfig `yaml:"manifests"`
+	// Operations that no manifest lists: allow, deny or policy (its rule adhoc decides). Default deny when there is a
+	// manifest, else it must be set.
+	Adhoc        string             `yaml:"adhoc"`
+	Unregistered UnregisteredConfig `yaml:"unregistered"`
+	// Automatic persisted queries. They never satisfy an allowlist.
+	APQ bool `yaml:"apq"`
+}
+
+// ManifestConfig is one manifest: an Apollo manifest, a map from id to text, or a folder.
+type ManifestConfig struct {
+	// File or folder; its format is detected.
+	File string `yaml:"file"`
+	// Client that it belongs to; empty: all.
+	Client string `yaml:"client"`
+}
+
+// UnregisteredConfig gives operations that no manifest lists limits of their own.
+type UnregisteredConfig struct {
+	// Tier of budgets.tiers.
+	Tier string `yaml:"tier"`
+	// Lower limits.
+	Limits ShapeLimits `yaml:"limits"`
+	// Lower cost limit.
+	Cost UnregisteredCost `yaml:"cost"`
+}
+
+// UnregisteredCost is the cost limit of operations that no manifest lists.
+type UnregisteredCost struct {
+	// Largest cost; 0: cost.max.
+	Max float64 `yaml:"max"`
+}
+
+// LimitsConfig bounds what is read and parsed. These are ceilings; a tier can only lower them.
+type LimitsConfig struct {
+	// Request body.
+	Body Size `yaml:"body"`
+	// GraphQL document.
+	Document Size `yaml:"document"`
+	// Lexical tokens of the document.
+	Tokens      int `yaml:"tokens"`
+	ShapeLimits `yaml:",inline"`
+	// Fragment definitions of the document; operations too.
+	Fragments int `yaml:"fragments"`
+	// Nesting of an input value.
+	ValueDepth int `yaml:"value_depth"`
+	// Items of one input list.
+	ListItems int `yaml:"list_items"`
+	// Operations of one batch.
+	Batch int `yaml:"batch"`
+	// Request URL.
+	URL Size `yaml:"url"`
+	// Header section.
+	Headers Size `yaml:"headers"`
+	// Connections held at once.
+	Connections int `yaml:"connections"`
+}
+
+// ShapeLimits are the limits on an operation's shape, which a tier may lower. 0: the ceiling of limits.
+type ShapeLimits struct {
+	// Nesting of fields and inline fragments.
+	Depth int `yaml:"depth"`
+	// Aliased fields, fragments expanded.
+	Aliases int `yaml:"aliases"`
+	// Selections on the root type, fragments expanded.
+	RootFields int `yaml:"root_fields"`
+	// Directives, fragments expanded.
+	Directives int `yaml:"directives"`
+}
+
+// CostConfig is the cost model (COST.md).
+type CostConfig struct {
+	// Largest estimated cost of one request.
+	Max float64 `yaml:"max"`
+	// default, ibm, apollo, github, shopify, shopify_log or simple.
+	Profile cost.Profile `yaml:"profile"`
+	// Length of a list that nothing sizes. Not set: the profile's own.
+	DefaultListSize *int `yaml:"default_list_size"`
+	// Weights by coordinate (User.posts) or type (User).
+	Weights map[string]float64 `yaml:"weights"`
+	// List sizes by field coordinate, for schemas without @listSize.
+	ListSizes map[string]cost.ListSize `yaml:"list_sizes"`
+	// Bounds of slicing arguments (first, last, limit, take).
+	PageSize cost.PageSize `yaml:"page_size"`
+	// Price the answer too and settle budgets to it: off or on.
+	Actual string `yaml:"actual"`
+	// A larger answer settles at its estimate.
+	ActualMaxBytes Size `yaml:"actual_max_bytes"`
+}
+
+// BudgetsConfig bounds what a client spends over time.
+type BudgetsConfig struct {
+	// memory, or redis://host:port/db.
+	Store string `yaml:"store"`
+	// Whose budget: the first of these that is present. A client's name only selects the tier.
+	Key []string `yaml:"key"`
+	// When the store fails: deny, allow or local.
+	OnStoreFailure string                `yaml:"on_store_failure"`
+	Tiers          map[string]TierConfig `yaml:"tiers"`
+	Overrides      OverridesConfig       `yaml:"overrides"`
+}
+
+// TierConfig is what one tier may spend.
+type TierConfig struct {
+	// Cost per time, such as 20000/1m.
+	Cost budget.Window `yaml:"cost"`
+	// Requests per time, such as 600/1m.
+	Requests budget.Window `yaml:"requests"`
+	// Requests at once.
+	InFlight int `yaml:"in_flight"`
+	// Lower limits of shape.
+	Limits ShapeLimits `yaml:"limits"`
+	// Lower cost limit; 0: cost.max.
+	MaxCost float64 `yaml:"max_cost"`
+}
+
+// OverridesConfig replaces the tier's budget.
+type OverridesConfig struct {
+	// Tier by client name; wins over the policy's tier.
+	Clients map[string]string `yaml:"clients"`
+	// Requests by name of a registered operation.
+	Operations map[string]budget.Window `yaml:"operations"`
+	// Uses of a root field, counted with aliases, such as `Mutation.login: 5/1m`; per IP address.
+	RootFields map[string]budget.Window `yaml:"root_fields"`
+}
+
+// CSRFConfig is the rule of DESIGN.md section 6.
+type CSRFConfig struct {
+	// A request with one of these headers is no simple request, so a browser has asked first.
+	Headers []string `yaml:"headers"`
+}
+
+// CORSConfig answers preflights; zero: no cross-origin access.
+type CORSConfig struct {
+	// Exact origins.
+	Origins []string `yaml:"origins"`
+	// Request headers that a page may send, besides Content-Type.
+	Headers []string `yaml:"headers"`
+	// Cookies and authorization may be sent.
+	Credentials bool `yaml:"credentials"`
+	// How long a preflight is kept.
+	MaxAge Duration `yaml:"max_age"`
+	// Set by `cors: upstream`: preflights pass through.
+	Upstream bool `yaml:"-"`
+}
+
+// ResponsesConfig says what clients see.
+type ResponsesConfig struct {
+	// The upstream's error messages: mask or pass.
+	Errors string `yaml:"errors"`
+	// Codes whose messages pass in spite of mask.
+	KeepCodes  []string         `yaml:"keep_codes"`
+	Extensions ExtensionsConfig `yaml:"extensions"`
+	Headers    RemoveConfig     `yaml:"headers"`
+	// "Did you mean" in error messages: strip or pass.
+	Suggestions string `yaml:"suggestions"`
+	// Status of a refusal to a client that takes application/json alone: ok (200) or code.
+	LegacyStatus string `yaml:"legacy_status"`
+	// Answer denied and unknown fields alike.
+	HideDenied bool `yaml:"hide_denied"`
+	// Check the answer against the operation: off or check.
+	Shape string `yaml:"shape"`
+	// Tell clients cost, limits and the reason of a refusal.
+	Explain bool `yaml:"explain"`
+}
+
+// ExtensionsConfig changes the answer's extensions.
+type ExtensionsConfig struct {
+	// Members to remove.
+	Remove []string `yaml:"remove"`
+}
+
+// RemoveConfig names headers to remove.
+type RemoveConfig struct {
+	// Names.
+	Remove []string `yaml:"remove"`
+}
+
+// UnmarshalYAML reads the mapping, or `tls: off` and `tls: on`.
+func (t *TLSConfig) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		t.Mode = n.Value
+		return nil
+	}
+	type plain TLSConfig
+	return n.Load((*plain)(t))
+}
+
+// UnmarshalYAML reads the mapping, or `cors: upstream`.
+func (c *CORSConfig) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode && n.Value == "upstream" {
+		c.Upstream = true
+		return nil
+	}
+	type plain CORSConfig
+	return n.Load((*plain)(c))
+}
+
+// Mode is what a refusal code does.
+type Mode string
+
+// The modes. The zero Mode enforces.
+const (
+	Enforce Mode = "enforce"
+	Report  Mode = "report"
+	Off     Mode = "off"
+)
+
+// Duration is a time.Duration written as "250ms", "10s", "5m".
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration: write a number with its unit, such as 250ms, 10s or 5m", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Std is the time.Duration.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// Size is a number of bytes written as "256KiB", "8MiB" or plain "4096".
+type Size int64
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  float64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	str, factor := strings.TrimSpace(string(text)), 1.0
+	for _, u := range sizeUnits {
+		if n, ok := strings.CutSuffix(str, u.suffix); ok {
+			str, factor = strings.TrimSpace(n), u.bytes
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(str, 64)
+	if err != nil || v < 0 || v*factor > math.MaxInt64/2 || v*factor != math.Trunc(v*factor) {
+		return fmt.Errorf("%q is not a size: write bytes with a unit, such as 4096, 256KiB or 8MiB", text)
+	}
+	*s = Size(v * factor)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s Size) String() string {
+	switch {
+	case s >= 1<<20 && s%(1<<20) == 0:
+		return strconv.FormatInt(int64(s>>20), 10) + "MiB"
+	case s >= 1<<10 && s%(1<<10) == 0:
+		return strconv.FormatInt(int64(s>>10), 10) + "KiB"
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+// DefaultConfig returns the defaults of DESIGN.md section 6: the safe ones.
+// What has no safe default (operations.adhoc, identity.anonymous, upstream,
+// schema, policy) is left empty and must be set.
+func DefaultConfig() *Config {
+	return &Config{
+		Listen:   "127.0.0.1:8080",
+		Path:     "/graphql",
+		TLS:      TLSConfig{ClientAuth: "off"},
+		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Drain: Duration(20 * time.Second)},
+		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20},
+		Policy:   PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject"},
+		Limits: LimitsConfig{
+			Body: 256 << 10, Document: 64 << 10, Tokens: 4000,
+			ShapeLimits: ShapeLimits{Depth: 15, Aliases: 60, RootFields: 20, Directives: 50},
+			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000,
+		},
+		Cost:    CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},
+		Budgets: BudgetsConfig{Store: "memory", Key: []string{"subject", "api_key", "certificate", "ip"}, OnStoreFailure: "deny"},
+		CSRF: CSRFConfig{Headers: []string{"x-apollo-operation-name", "apollo-require-preflight", "graphql-preflight",
+			"graphql-require-preflight", "x-graphql-yoga-csrf"}},
+		CORS:      CORSConfig{MaxAge: Duration(time.Hour)},
+		Responses: ResponsesConfig{Errors: "mask", KeepCodes: []string{"BAD_USER_INPUT"}, Suggestions: "strip", LegacyStatus: "ok", Shape: "off"},
+	}
+}
+
+func ptr[T any](v T) *T { return &v }

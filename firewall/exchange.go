@@ -1,0 +1,264 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/graphward/graphward/cost/budget"
+	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/policy"
+)
+
+// exchange is one request and its answer: what refusing and auditing need at
+// any moment, also after a panic. Stages do not read it; they take what earlier
+// stages returned.
+type exchange struct {
+	f      *Firewall
+	g      *generation
+	w      *answer
+	r      *http.Request
+	began  time.Time
+	accept gqlhttp.Accept
+	ip     netip.Addr
+	who    *caller
+
+	// held and open are what a panic must settle and finish.
+	held budget.Receipt
+	open *audit.Record
+}
+
+// answer remembers whether the header section is out.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// preflight answers a CORS preflight, or lets it pass where the config says so.
+func (x *exchange) preflight() bool {
+	if !gqlhttp.IsPreflight(x.r) {
+		return false
+	}
+	if x.g.cors.PassThrough() {
+		x.passPreflight()
+		return true
+	}
+	return x.g.cors.ServePreflight(x.w, x.r)
+}
+
+// record starts the audit record of one operation.
+func (x *exchange) record() *audit.Record {
+	rec := &audit.Record{
+		Time: x.began, ID: audit.NewID(), Protocol: "http", ClientIP: x.ip, TraceParent: x.r.Header.Get("Traceparent"),
+		Generation: x.g.number, SchemaDigest: x.g.schemaID, PolicyRevision: x.g.policyRevision(),
+	}
+	if x.who != nil && x.who.identity != nil {
+		id := x.who.identity
+		rec.Subject, rec.Issuer, rec.Method = id.Subject, id.Issuer, id.Method
+		rec.Key, rec.Client, rec.ClientVersion, rec.Tier = id.Key, id.Client.Name, id.Client.Version, x.who.tier
+	}
+	return rec
+}
+
+// stop answers a failed request-level stage with its refusal.
+func (x *exchange) stop(stage Stage, err error) bool {
+	if err == nil {
+		return false
+	}
+	r := refuse(stage, err)
+	if m := x.g.mode(r.Code); m != Enforce {
+		return false
+	}
+	x.refuseAll(r)
+	return true
+}
+
+// refuseAll refuses the request as a whole, before there are calls.
+func (x *exchange) refuseAll(r *Refusal) {
+	if r.Stage == StageDecode && r.Code != gqlhttp.CodeNotAcceptable {
+		// What could not be decoded may still say what it accepts.
+		if a, ok := gqlhttp.Negotiate(x.r.Header); ok {
+			x.accept = a
+		}
+	}
+	if !x.ip.IsValid() {
+		x.ip = x.g.clientIP(x.r)
+	}
+	x.refuseCall(x.record(), r)
+}
+
+// refuseCall answers a call that is not part of a batch with its refusal.
+func (x *exchange) refuseCall(rec *audit.Record, r *Refusal) {
+	out := x.refusal(rec, r)
+	h := x.w.Header()
+	r.budgetHeaders(h)
+	x.g.cors.Decorate(h, x.r)
+	err := gqlhttp.WriteRefusal(x.w, x.r, out, x.accept, x.g.legacyOK())
+	x.refused(rec, r, x.w.status)
+	if err != nil {
+		x.f.log.Debug().Err(err).Msg("the client left before its refusal")
+	}
+}
+
+// refusal is what the client is told. Where it may know more
+// (responses.explain), extensions.graphward has stage, coordinate and rule.
+func (x *exchange) refusal(rec *audit.Record, r *Refusal) *gqlhttp.Refusal {
+	out := &gqlhttp.Refusal{RetryAfter: r.RetryAfter, Challenge: r.Challenge, Allow: r.Allow}
+	switch r.Code {
+	case gqlhttp.CodeRequestTimeout, gqlhttp.CodeBodyLimit:
+		out.Close = true
+	case gqlhttp.CodePersistedNotFound:
+		if x.g.config.Operations.APQ {
+			out.Status = http.StatusOK
+		}
+	}
+	if len(r.Denials) == 0 {
+		p := gqlhttp.Problem{Code: r.Code, Message: r.Message, Details: x.details(rec, r, nil)}
+		p.Line, p.Column = position(r.Cause)
+		out.Problems = []gqlhttp.Problem{p}
+		return out
+	}
+	for i := range min(len(r.Denials), maxProblems) {
+		d := &r.Denials[i]
+		out.Problems = append(out.Problems, gqlhttp.Problem{Code: d.Code, Message: d.Message, Details: x.details(rec, r, explainDenial(d))})
+	}
+	return out
+}
+
+// maxProblems bounds the errors of one refusal: a denied operation may have
+// thousands of denied fields.
+const maxProblems = 20
+
+func (x *exchange) details(rec *audit.Record, r *Refusal, denial []detail) []byte {
+	d := []byte(`{"decision_id":`)
+	d, _ = jsontext.AppendQuote(d, rec.ID)
+	if x.g.config.Responses.Explain {
+		d = append(d, `,"graphward":{"stage":`...)
+		d, _ = jsontext.AppendQuote(d, string(r.Stage))
+		for _, m := range denial {
+			d, _ = jsontext.AppendQuote(append(d, ','), m.name)
+			d, _ = jsontext.AppendQuote(append(d, ':'), m.value)
+		}
+		d = append(d, '}')
+	}
+	return append(d, '}')
+}
+
+// refused finishes the record of a refusal.
+func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
+	rec.Verdict = audit.Refused
+	if r.Status >= 500 {
+		rec.Verdict = audit.Failed
+	}
+	rec.Code, rec.Stage, rec.Status = r.Code, string(r.Stage), status
+	rec.Message = r.Message
+	if r.Cause != nil {
+		rec.Message = r.Cause.Error()
+	}
+	for i := range min(len(r.Denials), maxProblems) {
+		d := &r.Denials[i]
+		rec.Rules = append(rec.Rules, audit.Rule{Coordinate: d.Coordinate, Head: d.Rule.Head, At: at(d.Rule), Decision: "deny"})
+	}
+	x.f.metrics.refused(r.Code)
+	x.finish(rec)
+}
+
+// finish writes a record; each is written once.
+func (x *exchange) finish(rec *audit.Record) {
+	if x.open == rec {
+		x.open = nil
+	}
+	rec.Duration = time.Since(x.began)
+	x.f.metrics.observe(rec)
+	if err := x.f.sink.Write(rec); err != nil {
+		x.f.metrics.auditFailed.Inc()
+		x.f.log.Error().Err(err).Str("decision_id", rec.ID).Msg("the audit record was not written")
+	}
+}
+
+// recover turns a panic into a 500 and a record; nothing else notices. A
+// half-written answer is cut, so that the client cannot take it for whole.
+func (x *exchange) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	x.f.settle(context.WithoutCancel(x.r.Context()), x.held, -1)
+	rec := x.open
+	if rec == nil {
+		rec = x.record()
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		rec.Verdict, rec.Stage, rec.Status, rec.Aborted = audit.Failed, string(StageGuard), x.w.status, true
+		rec.Code = gqlhttp.CodeUpstreamError
+		x.finish(rec)
+		panic(http.ErrAbortHandler)
+	}
+	rec.Panic = true
+	x.f.metrics.panics.Inc()
+	x.f.log.Error().Str("decision_id", rec.ID).Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("panic while serving a request")
+	r := refuse(StageSettle, fmt.Errorf("panic: %v", p))
+	if x.w.status != 0 {
+		x.refused(rec, r, x.w.status)
+		panic(http.ErrAbortHandler)
+	}
+	clear(x.w.Header())
+	x.refuseCall(rec, r)
+}
+
+// budgetHeaders tells what was exceeded (PROTOCOLS.md, Rate limits).
+func (r *Refusal) budgetHeaders(h http.Header) {
+	if r.Exceeded != nil {
+		item := r.Exceeded.Item(measureOf(r.Exceeded))
+		h["Ratelimit-Policy"] = append(h["Ratelimit-Policy"], budget.RateLimitPolicy(item))
+		h["Ratelimit"] = append(h["Ratelimit"], budget.RateLimit(item))
+	}
+}
+
+// detail is one member of extensions.graphward.
+type detail struct{ name, value string }
+
+func explainDenial(d *policy.Denial) []detail {
+	rule, place := d.Rule.Head, at(d.Rule)
+	if rule == "" {
+		rule = "no rule: denied by default"
+	}
+	return []detail{{"coordinate", d.Coordinate}, {"path", strings.Join(d.Path, ".")}, {"rule", rule}, {"at", place}}
+}
+
+// at is a rule's place for people and records; empty for no rule.
+func at(r policy.Rule) string {
+	if r.File == "" {
+		return ""
+	}
+	return r.File + ":" + strconv.Itoa(r.Line)
+}

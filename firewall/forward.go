@@ -1,0 +1,286 @@
+package firewall
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/graphward/graphward/firewall/gqlhttp"
+)
+
+// route is where and how a generation forwards: built once, read by requests.
+type route struct {
+	url       *url.URL
+	host      string
+	transport http.RoundTripper
+	timeout   time.Duration
+	request   *gqlhttp.RequestFilter
+	response  *gqlhttp.ResponseFilter
+	set       http.Header
+	guard     guard
+}
+
+// newTransport dials the upstream with bounded time and keeps connections. It
+// does not follow redirects and does not ask for compression by itself.
+func newTransport(c *UpstreamConfig) (*http.Transport, error) {
+	dialer := &net.Dialer{Timeout: min(c.Timeout.Std(), 10*time.Second), KeepAlive: 30 * time.Second}
+	t := &http.Transport{
+		DialContext: dialer.DialContext, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second,
+		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true, ForceAttemptHTTP2: true,
+		MaxResponseHeaderBytes: 256 << 10, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
+	if c.TLS.CAFile != "" {
+		pem, err := os.ReadFile(c.TLS.CAFile)
+		if err != nil {
+			return nil, &ConfigError{[]Problem{{"upstream.tls.ca_file", err.Error()}}}
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &ConfigError{[]Problem{{"upstream.tls.ca_file", c.TLS.CAFile + " holds no PEM certificate"}}}
+		}
+	}
+	if c.TLS.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return nil, &ConfigError{[]Problem{{"upstream.tls.cert_file", err.Error()}}}
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	t.TLSClientConfig = cfg
+	return t, nil
+}
+
+func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
+	rt := &route{transport: transport, timeout: c.Upstream.Timeout.Std(), set: http.Header{}, guard: newGuard(c)}
+	target := c.Upstream.URL
+	if target == "" {
+		target = "http://in-process" + c.Path
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	rt.url, rt.host = u, u.Host
+	drop := append([]string{"accept", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip"}, c.Upstream.Headers.Remove...)
+	for name, value := range c.Upstream.Headers.Set {
+		rt.set.Set(name, value)
+		drop = append(drop, name)
+	}
+	if c.Identity.APIKeys != nil {
+		drop = append(drop, "x-api-key")
+	}
+	rt.request = gqlhttp.NewRequestFilter(drop...)
+	rt.response = gqlhttp.NewResponseFilter(c.Responses.Headers.Remove...)
+	return rt, nil
+}
+
+// upstreamAnswer is an answer whose body is still to be read. close must be
+// called once.
+type upstreamAnswer struct {
+	*http.Response
+	deadline *deadline
+}
+
+func (a *upstreamAnswer) close() {
+	a.deadline.stop()
+	_ = a.Body.Close()
+}
+
+// deadline ends an upstream call that makes no progress: it is armed for the
+// first byte and again by each read.
+type deadline struct {
+	timer   *time.Timer
+	timeout time.Duration
+	cancel  context.CancelCauseFunc
+}
+
+var errUpstreamTimeout = errors.New("the upstream made no progress within upstream.timeout")
+
+func newDeadline(ctx context.Context, timeout time.Duration) (context.Context, *deadline) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &deadline{time.AfterFunc(timeout, func() { cancel(errUpstreamTimeout) }), timeout, cancel}
+}
+
+func (d *deadline) progress() { d.timer.Reset(d.timeout) }
+
+func (d *deadline) stop() {
+	d.timer.Stop()
+	d.cancel(nil)
+}
+
+// forward sends the call re-encoded from what was judged; of the client's bytes
+// only header values remain, and those by the rules of DESIGN.md section 6. A
+// POST is never sent twice. The error is an *upstreamError.
+func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensions []byte) (*upstreamAnswer, error) {
+	rt := x.g.route
+	ctx, d := newDeadline(ctx, rt.timeout)
+	body := gqlhttp.AppendTail(append(make([]byte, 0, len(v.plan.prefix)+512), v.plan.prefix...),
+		v.plan.op.AppendVariables(nil, v.variables), extensions)
+	req := &http.Request{
+		Method: http.MethodPost, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header, len(x.r.Header)+8), ContentLength: int64(len(body)),
+		Body:    io.NopCloser(bytes.NewReader(body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}
+	rt.headers(req.Header, x, v)
+	res, err := rt.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		d.stop()
+		return nil, asUpstreamError(ctx, err)
+	}
+	d.progress()
+	out := &upstreamAnswer{res, d}
+	if err := rt.guard.acceptable(res); err != nil {
+		out.close()
+		return nil, &upstreamError{cause: err, sent: true}
+	}
+	return out, nil
+}
+
+// headers writes the header section of the upstream request.
+func (rt *route) headers(h http.Header, x *exchange, v *verdict) {
+	rt.request.Apply(h, x.r.Header, gqlhttp.Guarded{Whole: rt.guard.active || v.readsSubject, Plain: rt.guard.active})
+	h["Content-Type"] = jsonType
+	h["Accept"] = jsonType
+	if x.accept == gqlhttp.AcceptGraphQL {
+		h["Accept"] = graphqlType
+	}
+	h["X-Forwarded-For"] = []string{x.ip.String()} // what was believed, not what was claimed
+	h["X-Forwarded-Host"] = []string{x.r.Host}
+	h["X-Forwarded-Proto"] = protoHTTP
+	if x.r.TLS != nil {
+		h["X-Forwarded-Proto"] = protoHTTPS
+	}
+	for name, values := range rt.set {
+		h[name] = values
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = noUserAgent // keeps net/http from inventing one
+	}
+}
+
+var (
+	jsonType    = []string{"application/json"}
+	graphqlType = []string{"application/graphql-response+json, application/json;q=0.9"}
+	protoHTTP   = []string{"http"}
+	protoHTTPS  = []string{"https"}
+	noUserAgent = []string{""}
+)
+
+func asUpstreamError(ctx context.Context, err error) *upstreamError {
+	cause := context.Cause(ctx)
+	var netErr net.Error
+	e := &upstreamError{cause: err, sent: true}
+	if errors.Is(cause, errUpstreamTimeout) {
+		e.timeout, e.cause = true, cause
+	} else if errors.As(err, &netErr) && netErr.Timeout() {
+		e.timeout = true
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		e.sent = false
+	}
+	return e
+}
+
+// passPreflight forwards a CORS preflight (cors: upstream): method, origin and
+// the preflight's own fields, nothing else.
+func (x *exchange) passPreflight() {
+	rt := x.g.route
+	ctx, d := newDeadline(x.r.Context(), rt.timeout)
+	defer d.stop()
+	req := (&http.Request{Method: http.MethodOptions, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{}, Body: http.NoBody}).WithContext(ctx)
+	for _, name := range []string{"Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"} {
+		if values := x.r.Header.Values(name); len(values) > 0 {
+			req.Header[name] = values[:1]
+		}
+	}
+	res, err := rt.transport.RoundTrip(req)
+	if err != nil {
+		x.refuseAll(refuse(StageForward, asUpstreamError(ctx, err)))
+		return
+	}
+	defer res.Body.Close()
+	rt.response.Apply(x.w.Header(), res.Header, true)
+	x.w.Header().Set("Content-Length", "0")
+	x.w.WriteHeader(res.StatusCode)
+}
+
+// handlerTransport serves upstream requests from an in-process handler
+// ([WithHandler]). The answer is streamed; a panic of the handler is a failed
+// upstream, not the firewall's.
+type handlerTransport struct{ handler http.Handler }
+
+type handlerWriter struct {
+	header  http.Header
+	pipe    *io.PipeWriter
+	started chan<- *http.Response
+	body    *io.PipeReader
+	request *http.Request
+	wrote   bool
+}
+
+func (w *handlerWriter) Header() http.Header { return w.header }
+
+func (w *handlerWriter) WriteHeader(status int) {
+	if w.wrote || status < 200 {
+		return
+	}
+	w.wrote = true
+	length := int64(-1)
+	w.started <- &http.Response{
+		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: w.header.Clone(),
+		Body: w.body, ContentLength: length, Request: w.request,
+	}
+}
+
+func (w *handlerWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.pipe.Write(p)
+}
+
+// Flush implements http.Flusher: every write is already on its way.
+func (w *handlerWriter) Flush() { w.WriteHeader(http.StatusOK) }
+
+// RoundTrip implements http.RoundTripper.
+func (t *handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	pr, pw := io.Pipe()
+	started := make(chan *http.Response, 1)
+	failed := make(chan error, 1)
+	in := r.Clone(r.Context())
+	in.RequestURI, in.RemoteAddr = r.URL.RequestURI(), "127.0.0.1:0"
+	w := &handlerWriter{header: http.Header{}, pipe: pw, started: started, body: pr, request: r}
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err := fmt.Errorf("the handler panicked: %v", p)
+				failed <- err
+				_ = pw.CloseWithError(err)
+				return
+			}
+			w.WriteHeader(http.StatusOK)
+			_ = pw.Close()
+		}()
+		t.handler.ServeHTTP(w, in)
+	}()
+	select {
+	case res := <-started:
+		return res, nil
+	case err := <-failed:
+		return nil, err
+	case <-r.Context().Done():
+		_ = pr.CloseWithError(context.Cause(r.Context()))
+		return nil, context.Cause(r.Context())
+	}
+}

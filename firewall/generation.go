@@ -1,0 +1,251 @@
+package firewall
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/graphward/graphward/cost"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/firewall/identity"
+	"github.com/graphward/graphward/policy"
+	"github.com/graphward/graphward/schema"
+	"github.com/graphward/graphward/schema/persisted"
+)
+
+// generation is everything that a decision depends on, built whole and never
+// changed (DESIGN.md section 1, rule 4). A request keeps the one it began with.
+type generation struct {
+	number uint64
+	config *Config
+
+	schema   *schema.Schema
+	model    *cost.Model
+	policy   *policy.Engine // nil under allow_all
+	store    *persisted.Set
+	identity identity.Authenticator
+	release  func() // frees what the identity sources hold
+
+	decode  gqlhttp.Options
+	cors    *gqlhttp.CORS
+	trusted []netip.Prefix
+	route   *route
+
+	// compile bounds what is parsed; where a limit of shape is only reported,
+	// or a tier decides it, its ceiling is open here and checkShape looks at
+	// the finished operation.
+	compile schema.Limits
+
+	// parseKey and planKey are digests of all that a compiled operation,
+	// respectively a plan, depends on besides the document.
+	parseKey, planKey [32]byte
+	schemaID          string // hexadecimal digest, for records
+}
+
+// openCeiling stands in for a limit that is checked on the finished operation.
+const openCeiling = 1 << 30
+
+// newGeneration builds a generation or says everything that is wrong, in all
+// sources, at once. The error is one of those that New lists, or a join.
+func newGeneration(ctx context.Context, number uint64, c *Config, o *options) (*generation, error) {
+	g := &generation{number: number, config: c, release: func() {}}
+	if err := g.load(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := g.openIdentity(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := g.prepare(); err != nil {
+		g.release()
+		return nil, err
+	}
+	return g, nil
+}
+
+// load reads schema, cost model, policy and manifests, and goes on after a
+// problem as far as there is something to read it against.
+func (g *generation) load(ctx context.Context, o *options) error {
+	c := g.config
+	var errs []error
+	collect := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	problems := c.Validate()
+	if c.Upstream.URL == "" && o.handler == nil && !o.offline {
+		problems = append(problems, Problem{"upstream.url", "is needed: the GraphQL endpoint that the firewall stands in front of"})
+	}
+	if len(problems) > 0 {
+		collect(&ConfigError{problems})
+	}
+	if len(c.Schema.Files) == 0 && !c.Schema.Introspect {
+		return errors.Join(errs...)
+	}
+	var err error
+	if g.schema, err = loadSchema(ctx, c, o); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	g.model, err = cost.NewModel(g.schema, c.Cost.options())
+	if e := (*cost.ModelError)(nil); errors.As(err, &e) {
+		problems := make([]Problem, len(e.Problems))
+		for i, p := range e.Problems {
+			problems[i] = Problem{"cost." + p.Key, p.Message}
+		}
+		err = &ConfigError{problems}
+	}
+	collect(err)
+	collect(g.checkCoordinates())
+	if !c.allowAll() && len(c.Policy.Paths) > 0 {
+		g.policy, err = policy.Load(ctx, policy.Options{
+			Schema: g.schema, Paths: c.Policy.Paths, Data: c.Policy.Data, Timeout: c.Policy.Timeout.Std(),
+			Tiers: tierNames(c), Headers: c.Policy.Headers, OnDeny: c.Policy.OnDeny,
+		})
+		collect(err)
+	}
+	g.store, err = loadManifests(ctx, g.schema, c)
+	collect(err)
+	return errors.Join(errs...)
+}
+
+// allowAll reports whether the config says so, in either of its places.
+func (c *Config) allowAll() bool { return c.AllowAll || c.Policy.AllowAll }
+
+func loadSchema(ctx context.Context, c *Config, o *options) (*schema.Schema, error) {
+	if c.Schema.Introspect {
+		if o.offline {
+			return nil, &ConfigError{[]Problem{{"schema.introspect", "needs the upstream; this command runs without it: give schema.files"}}}
+		}
+		result, err := o.introspect(ctx, c)
+		if err != nil {
+			return nil, &ConfigError{[]Problem{{"schema.introspect", fmt.Sprintf("the upstream did not give its schema: %v", err)}}}
+		}
+		return schema.FromIntrospection(c.Upstream.URL, result)
+	}
+	return schema.LoadFiles(c.Schema.Files...)
+}
+
+// loadManifests reads the manifests. Documents are matched by canonical form
+// under the ceilings of the config's limits; one that breaks them is a bad entry.
+func loadManifests(ctx context.Context, s *schema.Schema, c *Config) (*persisted.Set, error) {
+	sources := make([]persisted.Source, len(c.Operations.Manifests))
+	for i, m := range c.Operations.Manifests {
+		sources[i] = persisted.Source{Path: m.File, Client: m.Client}
+	}
+	limits := c.Limits.compile()
+	return persisted.Load(ctx, sources, persisted.Options{Canonical: func(text string) ([32]byte, error) {
+		return s.CanonicalForm(text, limits)
+	}})
+}
+
+func (c *CostConfig) options() cost.Options {
+	return cost.Options{Profile: c.Profile, DefaultListSize: c.DefaultListSize, Weights: c.Weights,
+		ListSizes: c.ListSizes, PageSize: c.PageSize}
+}
+
+func tierNames(c *Config) []string {
+	names := slices.Sorted(maps.Keys(c.Budgets.Tiers))
+	if names == nil {
+		names = []string{}
+	}
+	return names
+}
+
+// checkCoordinates refuses config keys that name fields the schema lacks.
+func (g *generation) checkCoordinates() error {
+	var problems []Problem
+	root := g.schema.AST()
+	for _, coordinate := range slices.Sorted(maps.Keys(g.config.Budgets.Overrides.RootFields)) {
+		typ, field := splitCoordinate(coordinate)
+		def := root.Types[typ]
+		path := "budgets.overrides.root_fields." + coordinate
+		switch {
+		case def == nil || (def != root.Query && def != root.Mutation):
+			problems = append(problems, Problem{path, typ + " is not a root type of the schema"})
+		case def.Fields.ForName(field) == nil:
+			problems = append(problems, Problem{path, typ + " has no field " + field})
+		}
+	}
+	if problems == nil {
+		return nil
+	}
+	return &ConfigError{problems}
+}
+
+func (g *generation) openIdentity(ctx context.Context, o *options) error {
+	if o.authenticator != nil {
+		g.identity = o.authenticator
+	} else {
+		a, err := identity.New(ctx, g.config.Identity)
+		if err != nil {
+			return err
+		}
+		g.identity, g.release = a, func() { _ = a.Close() }
+	}
+	g.trusted = g.config.Identity.Proxies()
+	return nil
+}
+
+// prepare derives what requests need from the parts.
+func (g *generation) prepare() (err error) {
+	c := g.config
+	g.decode = gqlhttp.Options{
+		MaxBody: int(c.Limits.Body), MaxURL: int(c.Limits.URL), MaxHeaders: int(c.Limits.Headers), MaxBatch: c.Limits.Batch,
+		BodyTime: c.Timeouts.Body.Std(), CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
+	}
+	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: c.CORS.Origins, Headers: c.CORS.Headers,
+		Credentials: c.CORS.Credentials, MaxAge: c.CORS.MaxAge.Std(), Upstream: c.CORS.Upstream})
+	if err != nil {
+		return &ConfigError{[]Problem{{"cors.origins", err.Error()}}}
+	}
+	g.compile = c.Limits.compile()
+	for code, limit := range map[string]*int{"DEPTH_LIMIT": &g.compile.Depth, "ALIAS_LIMIT": &g.compile.Aliases,
+		"ROOT_FIELD_LIMIT": &g.compile.RootFields, "DIRECTIVE_LIMIT": &g.compile.Directives} {
+		if g.mode(code) != Enforce {
+			*limit = openCeiling
+		}
+	}
+	h := sha256.New()
+	d := g.schema.Digest()
+	h.Write(d[:])
+	fmt.Fprintf(h, "%+v", g.compile)
+	h.Sum(g.parseKey[:0])
+	d = g.model.Digest()
+	h.Write(d[:])
+	if g.policy != nil {
+		// A binding belongs to its engine, and each generation has its own.
+		fmt.Fprintf(h, "%s %d", g.policy.Revision(), g.number)
+	}
+	h.Sum(g.planKey[:0])
+	g.schemaID = hexDigest(g.schema.Digest())
+	return nil
+}
+
+func (l *LimitsConfig) compile() schema.Limits {
+	return schema.Limits{
+		Document: int(l.Document), Tokens: l.Tokens, Fragments: l.Fragments, ValueDepth: l.ValueDepth, ListItems: l.ListItems,
+		Depth: l.Depth, Aliases: l.Aliases, RootFields: l.RootFields, Directives: l.Directives,
+	}
+}
+
+// mode returns what a refusal code does in this generation. It is asked in one
+// place, judge.refuse, and where a ceiling opens for a code that only reports.
+func (g *generation) mode(code string) Mode {
+	if m, ok := g.config.Modes[code]; ok {
+		return m
+	}
+	return Enforce
+}
+
+func splitCoordinate(c string) (typ, field string) {
+	for i := range c {
+		if c[i] == '.' {
+			return c[:i], c[i+1:]
+		}
+	}
+	return c, ""
+}

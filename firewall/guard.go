@@ -1,0 +1,296 @@
+package firewall
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+)
+
+// guard says what may have to change in an answer. The zero guard changes
+// nothing: the answer is streamed untouched.
+type guard struct {
+	errors gqlhttp.ErrorOptions
+	// active: something may change, so the answer must be readable: one JSON
+	// body in identity encoding.
+	active bool
+	// everywhere: an `errors` or `extensions` member must be found wherever it
+	// stands. Else only answers are looked at that begin with `errors` or have
+	// a 4xx or 5xx status (DESIGN.md section 6).
+	everywhere bool
+	priced     bool // cost.actual: on
+	pricedMax  int64
+	max        int64
+}
+
+func newGuard(c *Config) guard {
+	r := c.Responses
+	g := guard{
+		errors: gqlhttp.ErrorOptions{Mask: r.Errors == "mask", KeepCodes: r.KeepCodes,
+			StripSuggestions: r.Suggestions == "strip", RemoveExtensions: r.Extensions.Remove},
+		priced: c.Cost.Actual == "on", pricedMax: int64(c.Cost.ActualMaxBytes), max: int64(c.Upstream.MaxResponse),
+	}
+	g.everywhere = g.errors.Mask || len(g.errors.RemoveExtensions) > 0
+	g.active = g.everywhere || g.errors.StripSuggestions || g.priced
+	return g
+}
+
+// acceptable refuses an answer that cannot be guarded where it may have to be.
+func (g *guard) acceptable(res *http.Response) error {
+	if res.ContentLength > g.max {
+		return fmt.Errorf("the answer has %d bytes, upstream.max_response is %d", res.ContentLength, g.max)
+	}
+	if res.StatusCode < 200 {
+		return fmt.Errorf("the upstream answered with status %d", res.StatusCode)
+	}
+	if !g.active {
+		return nil
+	}
+	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") && !strings.EqualFold(e, "none") {
+		return fmt.Errorf("the answer has content encoding %q though identity was asked for", e)
+	}
+	media, params, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if err != nil || (media != "application/json" && media != "application/graphql-response+json") {
+		return fmt.Errorf("the answer has content type %q, status %d: not a GraphQL response", res.Header.Get("Content-Type"), res.StatusCode)
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
+		return fmt.Errorf("the answer has charset %q", cs)
+	}
+	return nil
+}
+
+// wholeBytes is how much of an answer is read before any of it is written: up
+// to here a failure is still a clean refusal and the length is known.
+const wholeBytes = 64 << 10
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, wholeBytes); return &b }}
+
+// respond passes the answer on, guarded, and settles. Nothing is written
+// before the answer is known to be acceptable as far as it was read.
+func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer) {
+	defer out.close()
+	rec := x.open
+	rec.Upstream.Status = out.StatusCode
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	var err error
+	if x.g.route.guard.active {
+		err = x.guarded(v, out, *buf)
+	} else {
+		err = x.pass(v, out, *buf)
+	}
+	rec.Upstream.Bytes = x.w.bytes
+	switch {
+	case err == nil:
+		x.settled(ctx, v, rec)
+	case x.w.status == 0:
+		x.settleFailed(ctx, err)
+		x.refuseCall(rec, refuse(StageGuard, err))
+	default:
+		// The header section is out: only cutting the connection says that
+		// the answer is not whole.
+		x.f.settle(ctx, x.held, -1)
+		rec.Verdict, rec.Aborted, rec.Status, rec.Message = audit.Failed, true, x.w.status, err.Error()
+		rec.Stage, rec.Code = string(StageGuard), gqlhttp.CodeUpstreamError
+		if clientGone(x.r.Context()) {
+			rec.Code = ""
+		}
+		x.finish(rec)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// settled ends an allowed call: the reservation is corrected to the answer's
+// price where it was priced.
+func (x *exchange) settled(ctx context.Context, v *verdict, rec *audit.Record) {
+	actual := -1.0
+	if rec.Cost.Settled {
+		actual = rec.Cost.Actual
+	}
+	x.f.settle(ctx, x.held, actual)
+	rec.Verdict, rec.Status = audit.Allowed, x.w.status
+	x.finish(rec)
+}
+
+// settleFailed gives the charge back where the upstream cannot have seen the
+// request; else it did the work and the estimate stands.
+func (x *exchange) settleFailed(ctx context.Context, err error) {
+	actual := -1.0
+	if e := (*upstreamError)(nil); errors.As(err, &e) && !e.sent {
+		actual = 0
+	}
+	x.f.settle(ctx, x.held, actual)
+}
+
+// head writes the answer's header section.
+func (x *exchange) head(v *verdict, out *upstreamAnswer, altered bool) {
+	h := x.w.Header()
+	x.g.route.response.Apply(h, out.Header, altered)
+	if altered || v.readsSubject {
+		gqlhttp.SetPrivate(h)
+	} else {
+		gqlhttp.AddVary(h, "Authorization", "Accept")
+	}
+	if out.ContentLength < 0 {
+		delete(h, "Content-Length")
+	}
+	x.g.cors.Decorate(h, x.r)
+}
+
+// guarded passes on an answer that may have to change. Up to wholeBytes it is
+// judged as a whole; a longer one goes through a relay.
+func (x *exchange) guarded(v *verdict, out *upstreamAnswer, buf []byte) error {
+	n, err := readFull(out, buf)
+	first := buf[:n]
+	switch {
+	case err == io.EOF:
+		return x.whole(v, out, first)
+	case err != nil:
+		return err
+	case !beginsObject(first):
+		return errNotGraphQL
+	}
+	g := &x.g.route.guard
+	r := &relay{w: x.w, guard: g}
+	if g.everywhere || g.sought(out.StatusCode, first) {
+		r.scan = &topLevel{}
+	}
+	if g.priced {
+		r.priced = &bytes.Buffer{}
+	}
+	x.head(v, out, r.scan != nil)
+	x.w.WriteHeader(out.StatusCode)
+	for err == nil {
+		if err = r.write(buf[:n]); err == nil {
+			n, err = readFull(out, buf)
+		}
+	}
+	if err != io.EOF {
+		return err
+	}
+	if err := r.write(buf[:n]); err != nil {
+		return err
+	}
+	if r.priced != nil {
+		x.price(v, r.priced.Bytes())
+	}
+	return r.end()
+}
+
+// pass streams an answer that nothing guards, byte for byte; one without a
+// length is flushed write by write.
+func (x *exchange) pass(v *verdict, out *upstreamAnswer, buf []byte) error {
+	x.head(v, out, false)
+	x.w.WriteHeader(out.StatusCode)
+	rc := http.NewResponseController(x.w)
+	r := &relay{w: x.w, guard: &x.g.route.guard}
+	for {
+		n, err := out.Body.Read(buf)
+		if n > 0 {
+			out.deadline.progress()
+			if err := r.write(buf[:n]); err != nil {
+				return err
+			}
+			if out.ContentLength < 0 {
+				_ = rc.Flush()
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return asUpstreamError(out.Request.Context(), err)
+		}
+	}
+}
+
+var (
+	errTooLarge   = &upstreamError{cause: errors.New("the answer is larger than upstream.max_response"), sent: true}
+	errNotGraphQL = &upstreamError{cause: errors.New("the answer is not a JSON object"), sent: true}
+)
+
+// readFull fills buf. io.EOF comes with the last bytes of the body; any other
+// error is an *upstreamError.
+func readFull(out *upstreamAnswer, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var k int
+		k, err = out.Body.Read(buf[n:])
+		n += k
+		if k > 0 {
+			out.deadline.progress()
+		}
+	}
+	if err != nil && err != io.EOF {
+		err = asUpstreamError(out.Request.Context(), err)
+	}
+	return n, err
+}
+
+func beginsObject(body []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
+}
+
+// sought reports whether suggestions are looked for in this answer.
+func (g *guard) sought(status int, first []byte) bool {
+	if status >= 400 {
+		return true
+	}
+	rest := bytes.TrimLeft(first, " \t\r\n")
+	rest = bytes.TrimLeft(bytes.TrimPrefix(rest, []byte("{")), " \t\r\n")
+	return bytes.HasPrefix(rest, []byte(`"errors"`))
+}
+
+// whole guards an answer that is in memory.
+func (x *exchange) whole(v *verdict, out *upstreamAnswer, body []byte) error {
+	x.price(v, body)
+	body, altered, err := x.g.route.guard.rewrite(out.StatusCode, body)
+	if err != nil {
+		return err
+	}
+	x.head(v, out, altered)
+	x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.w.WriteHeader(out.StatusCode)
+	if _, err := x.w.Write(body); err != nil {
+		return &clientError{err}
+	}
+	return nil
+}
+
+// rewrite returns the body as the client may see it.
+func (g *guard) rewrite(status int, body []byte) (_ []byte, altered bool, _ error) {
+	if !beginsObject(body) {
+		return nil, false, errNotGraphQL
+	}
+	if !g.everywhere && !g.sought(status, body) {
+		return body, false, nil
+	}
+	out, altered, err := gqlhttp.RewriteErrors(body, &g.errors)
+	if err != nil {
+		return nil, false, &upstreamError{cause: fmt.Errorf("the answer is not a GraphQL response: %w", err), sent: true}
+	}
+	return out, altered, nil
+}
+
+// price prices an answer that fits cost.actual_max_bytes; of a larger one, or
+// one that does not fit its operation, the estimate stands.
+func (x *exchange) price(v *verdict, body []byte) {
+	g := &x.g.route.guard
+	if !g.priced || int64(len(body)) > g.pricedMax {
+		return
+	}
+	actual, err := v.plan.program.Actual(bytes.NewReader(body), v.variables)
+	if err != nil {
+		x.f.log.Warn().Err(err).Str("operation", v.plan.op.Name).Msg("the answer could not be priced; its estimate stands")
+		return
+	}
+	x.open.Cost.Settled, x.open.Cost.Actual = true, actual.Total
+}

@@ -1,0 +1,109 @@
+package firewall
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/graphward/graphward/firewall/audit"
+)
+
+// metrics are the firewall's own; labels are bounded by the code table and by
+// registered operation names.
+type metrics struct {
+	registry     *prometheus.Registry
+	requests     *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
+	reported     *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
+	estimated    *prometheus.HistogramVec
+	actual       *prometheus.HistogramVec
+	ratio        *prometheus.HistogramVec
+	reloads      *prometheus.CounterVec
+	inFlight     prometheus.Gauge
+	current      prometheus.Gauge
+	panics       prometheus.Counter
+	auditFailed  prometheus.Counter
+	settleFailed prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "graphward", Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "graphward", Name: name, Help: help, Buckets: buckets}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "graphward", Name: name, Help: help})
+		m.registry.MustRegister(g)
+		return g
+	}
+	m.requests = counter("operations_total", "Operations by verdict: allowed, refused, failed.", "verdict")
+	m.refusals = counter("refusals_total", "Refused operations by code; a policy's own code counts as FORBIDDEN.", "code")
+	m.reported = counter("reported_total", "Operations that a code in report mode would have refused.", "code")
+	m.duration = histogram("operation_duration_seconds", "From the request's first byte to the answer's last.",
+		prometheus.ExponentialBuckets(0.0005, 2, 16), "verdict")
+	costs := prometheus.ExponentialBuckets(1, 4, 12)
+	m.estimated = histogram("operation_cost_estimated", "Estimated cost, by name of registered operations.", costs, "operation")
+	m.actual = histogram("operation_cost_actual", "Actual cost, by name of registered operations.", costs, "operation")
+	m.ratio = histogram("operation_cost_ratio", "Estimated over actual cost, by name of registered operations.",
+		prometheus.ExponentialBuckets(0.25, 2, 12), "operation")
+	m.reloads = counter("reloads_total", "Reloads by result: success, failure.", "result")
+	m.reloads.WithLabelValues("success")
+	m.reloads.WithLabelValues("failure")
+	m.inFlight = gauge("requests_in_flight", "Requests being served.")
+	m.current = gauge("generation", "Number of the generation that serves.")
+	single := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "graphward", Name: name, Help: help})
+		m.registry.MustRegister(c)
+		return c
+	}
+	m.panics = single("panics_total", "Requests that ended in a panic.")
+	m.auditFailed = single("audit_failures_total", "Audit records that could not be written.")
+	m.settleFailed = single("settle_failures_total", "Reservations that could not be settled.")
+	return m
+}
+
+func (m *metrics) generation(g *generation) { m.current.Set(float64(g.number)) }
+
+func (m *metrics) refused(code string) {
+	m.refusals.WithLabelValues(tableCode(code)).Inc()
+}
+
+// otherOperations is the label of operations that no manifest lists: clients
+// choose their names.
+const otherOperations = "(unregistered)"
+
+func (m *metrics) observe(rec *audit.Record) {
+	verdict := rec.Verdict
+	m.requests.WithLabelValues(verdict).Inc()
+	m.duration.WithLabelValues(verdict).Observe(rec.Duration.Seconds())
+	for _, code := range rec.Reported {
+		m.reported.WithLabelValues(tableCode(code)).Inc()
+	}
+	if !rec.Cost.Estimated {
+		return
+	}
+	name := otherOperations
+	if rec.Operation.Registered {
+		name = rec.Operation.Name
+	}
+	m.estimated.WithLabelValues(name).Observe(rec.Cost.Estimate)
+	if rec.Cost.Settled {
+		m.actual.WithLabelValues(name).Observe(rec.Cost.Actual)
+		if rec.Cost.Actual > 0 {
+			m.ratio.WithLabelValues(name).Observe(rec.Cost.Estimate / rec.Cost.Actual)
+		}
+	}
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,185 @@
+package firewall
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/firewall/identity"
+	"github.com/graphward/graphward/policy"
+)
+
+// ServeHTTP guards one request. It answers in every case, also on panic, and
+// writes one audit record for each operation.
+func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{f: f, g: f.current.Load(), w: &answer{ResponseWriter: w}, r: r, began: time.Now()}
+	f.metrics.inFlight.Inc()
+	defer f.metrics.inFlight.Dec()
+	defer x.recover()
+	if r.URL.Path != x.g.config.Path {
+		x.refuseAll(refuse(StageDecode, &callError{code: gqlhttp.CodeNotFound, message: "Not found"}))
+		return
+	}
+	if x.preflight() {
+		return
+	}
+	x.serve(r.Context())
+}
+
+// serve is the pipeline of DESIGN.md section 3: each stage takes what earlier
+// ones returned.
+func (x *exchange) serve(ctx context.Context) {
+	f, g := x.f, x.g
+	if !f.enter() {
+		x.refuseAll(refuse(StageAdmit, &callError{code: gqlhttp.CodeOverloaded, message: "The service is overloaded"}))
+		return
+	}
+	defer f.leave()
+
+	message, decodeErr := gqlhttp.Decode(x.w, x.r, g.decode)
+	defer message.Release()
+	calls := 1
+	if decodeErr == nil {
+		x.accept, calls = message.Accept, len(message.Calls)
+	}
+	x.ip = identity.ClientIP(x.r, g.trusted)
+
+	held, err := g.admitIP(ctx, f.ledger, x.ip, calls)
+	defer func() { held.release(ctx) }()
+	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) {
+		return
+	}
+	who, stage, err := g.identify(ctx, x.r, x.ip)
+	x.who = who
+	if x.stop(stage, err) {
+		return
+	}
+	holder := g.holder(who.identity, x.ip)
+	held, err = g.moveTo(ctx, f.ledger, held, holder, who.tier, calls, x.ip)
+	if x.stop(StageAdmit, err) {
+		return
+	}
+	if message.Batch {
+		x.batch(ctx, message, holder)
+		return
+	}
+	x.single(ctx, message, holder)
+}
+
+// single judges, charges and forwards one call and streams the answer.
+func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string) {
+	j := &judge{f: x.f, g: x.g}
+	record := x.record()
+	v, ok := j.call(ctx, &m.Calls[0], m.Method, x.who, 0)
+	describe(record, v, j)
+	if !ok {
+		x.refuseCall(record, j.refusals[0])
+		return
+	}
+	receipt, err := x.f.charge(ctx, x.g, v, holder, x.ip)
+	if err != nil && j.refuse(StageCharge, err) {
+		x.refuseCall(record, j.refusals[0])
+		return
+	}
+	x.f.remember(v, x.who)
+	x.held, x.open = receipt, record
+	out, err := x.f.forward(ctx, x, v, m.Calls[0].Extensions)
+	if err != nil {
+		x.settleFailed(ctx, err)
+		x.refuseCall(record, refuse(StageForward, err))
+		return
+	}
+	x.respond(ctx, v, out)
+}
+
+// caller is built from the request alone: what the policy may read of it.
+func (g *generation) identify(ctx context.Context, r *http.Request, ip netip.Addr) (*caller, Stage, error) {
+	request, err := g.request(r, ip)
+	who := &caller{request: request, tier: "default"}
+	if err != nil {
+		return who, StageDecode, err
+	}
+	if who.identity, err = g.identity.Authenticate(r); err != nil {
+		return who, StageIdentify, err
+	}
+	who.subject = subjectOf(who.identity)
+	if err := g.chooseTier(ctx, who); err != nil {
+		return who, StageTier, err
+	}
+	return who, "", nil
+}
+
+// chooseTier: a client's entry in the config, else the policy's tier, else the
+// API key's, else default. A tier that the config does not know is default.
+func (g *generation) chooseTier(ctx context.Context, who *caller) error {
+	known := func(name string) bool {
+		_, ok := g.config.Budgets.Tiers[name]
+		return ok
+	}
+	if t, ok := g.config.Budgets.Overrides.Clients[who.identity.Client.Name]; ok {
+		who.tier = t
+		return nil
+	}
+	if g.policy != nil {
+		t, err := g.policy.Tier(ctx, who.subject, who.request)
+		if err != nil {
+			return err
+		}
+		if known(t) {
+			who.tier = t
+			return nil
+		}
+	}
+	if known(who.identity.Tier) {
+		who.tier = who.identity.Tier
+	}
+	return nil
+}
+
+func subjectOf(id *identity.Identity) *policy.Subject {
+	return &policy.Subject{
+		Authenticated: id.Authenticated, ID: id.Subject, Issuer: id.Issuer, Roles: id.Roles, Scopes: id.Scopes,
+		Claims: id.Claims, Method: id.Method,
+		Client: policy.Client{ID: id.Client.ID, Name: id.Client.Name, Version: id.Client.Version},
+	}
+}
+
+// request is what the policy may read of the request. A header that the policy
+// names and the client sends twice is refused: two readers would choose
+// differently.
+func (g *generation) request(r *http.Request, ip netip.Addr) (*policy.Request, error) {
+	out := &policy.Request{Method: r.Method, Path: r.URL.Path, IP: ip.String(), Protocol: "http", Headers: map[string]string{}}
+	for _, name := range g.config.Policy.Headers {
+		values := r.Header.Values(name)
+		if len(values) > 1 {
+			return out, &callError{code: gqlhttp.CodeBadRequest, message: "A header that may stand once was sent twice", detail: "header " + name + " was sent twice"}
+		}
+		if len(values) == 1 {
+			out.Headers[lowerASCII(name)] = values[0]
+		}
+	}
+	return out, nil
+}
+
+// describe fills the record with what the judgement found; v is nil when there
+// was no plan.
+func describe(rec *audit.Record, v *verdict, j *judge) {
+	for _, r := range j.reported {
+		rec.Reported = append(rec.Reported, r.Code)
+	}
+	if v == nil {
+		return
+	}
+	op := v.plan.op
+	rec.Operation = audit.Operation{Kind: string(op.Kind), Name: op.Name, Hash: v.plan.hash, Registered: v.document.entry != nil}
+	if v.document.entry != nil {
+		rec.Operation.DocumentID = v.document.entry.ID
+	}
+	rec.Shape = audit.Shape{Depth: op.Shape.Depth, Aliases: op.Shape.Aliases, RootFields: op.Shape.RootFields,
+		Directives: op.Shape.Directives, Tokens: op.Shape.Tokens, Fragments: op.Shape.Fragments}
+	rec.Cost.Estimated, rec.Cost.Estimate, rec.Cost.Max = v.measured, v.estimate.Total, v.maxCost
+	rec.Tier = v.tier
+}

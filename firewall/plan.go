@@ -1,0 +1,171 @@
+package firewall
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/dgraph-io/ristretto/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/graphward/graphward/cost"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/policy"
+	"github.com/graphward/graphward/schema"
+)
+
+// plan is all that is known of a document before its variables and its caller:
+// the compiled operation, its cost program, its policy binding and the bytes
+// that are forwarded. Immutable; shared by requests.
+type plan struct {
+	op      *schema.Operation
+	program *cost.Program
+	binding *policy.Binding // nil under allow_all
+	// form is the canonical digest that manifests are matched by; formed is
+	// false for a document that cannot match (more than one operation).
+	form   [32]byte
+	formed bool
+	// prefix is the upstream body up to the variables.
+	prefix []byte
+	hash   string // of the canonical text, hexadecimal
+}
+
+// compiled is the part of a plan that depends on schema and limits alone, so
+// that a policy reload keeps it.
+type compiled struct {
+	op     *schema.Operation
+	form   [32]byte
+	formed bool
+	prefix []byte
+}
+
+// plans caches compiled operations and plans. Keys are digests of everything
+// that the value depends on; the value holds its key because ristretto keeps
+// none (two keys may share a hash).
+type plans struct {
+	compiled, plans *digestCache
+	flight          singleflight.Group
+	hits, misses    atomic.Uint64
+}
+
+// digestCache is a ristretto cache that compares the whole digest on a hit.
+type digestCache struct {
+	cache *ristretto.Cache[uint64, cached]
+}
+
+type cached struct {
+	key   [32]byte
+	value any
+}
+
+func newDigestCache(maxBytes int64) (*digestCache, error) {
+	c, err := ristretto.NewCache(&ristretto.Config[uint64, cached]{
+		NumCounters: maxBytes / 1024, MaxCost: maxBytes, BufferItems: 64, IgnoreInternalCost: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &digestCache{c}, nil
+}
+
+func (c *digestCache) get(key [32]byte) (any, bool) {
+	v, ok := c.cache.Get(binary.LittleEndian.Uint64(key[:]))
+	if !ok || v.key != key {
+		return nil, false
+	}
+	return v.value, true
+}
+
+func (c *digestCache) set(key [32]byte, value any, bytes int64) {
+	c.cache.Set(binary.LittleEndian.Uint64(key[:]), cached{key, value}, bytes)
+}
+
+// planCacheBytes bounds each of the two caches.
+const planCacheBytes = 256 << 20
+
+func newPlans() (*plans, error) {
+	a, err := newDigestCache(planCacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newDigestCache(planCacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	return &plans{compiled: a, plans: b}, nil
+}
+
+func (p *plans) close() {
+	p.compiled.cache.Close()
+	p.plans.cache.Close()
+}
+
+// documentKey is the digest of a document and operation name under a
+// generation's key. Lengths are hashed, so that no pair runs into another.
+func documentKey(generation [32]byte, document, name string) [32]byte {
+	var stack [2048]byte
+	buf := append(stack[:0], generation[:]...)
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(len(document)))
+	buf = append(buf, document...)
+	buf = append(buf, name...)
+	return sha256.Sum256(buf)
+}
+
+// plan returns the plan of a document: from the cache, or compiled once for
+// all who ask at the same time. Failures are not cached.
+func (p *plans) plan(g *generation, document, name string) (*plan, error) {
+	key := documentKey(g.planKey, document, name)
+	if v, ok := p.plans.get(key); ok {
+		p.hits.Add(1)
+		return v.(*plan), nil
+	}
+	p.misses.Add(1)
+	v, err, _ := p.flight.Do(string(key[:]), func() (any, error) {
+		return p.build(g, key, document, name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*plan), nil
+}
+
+func (p *plans) build(g *generation, key [32]byte, document, name string) (*plan, error) {
+	c, err := p.compile(g, document, name)
+	if err != nil {
+		return nil, err
+	}
+	built := &plan{op: c.op, form: c.form, formed: c.formed, prefix: c.prefix, hash: hexDigest(c.op.Hash)}
+	if built.program, err = g.model.Compile(c.op); err != nil {
+		return nil, err
+	}
+	if g.policy != nil {
+		if built.binding, err = g.policy.Bind(c.op); err != nil {
+			return nil, err
+		}
+	}
+	p.plans.set(key, built, planBytes(c.op))
+	return built, nil
+}
+
+func (p *plans) compile(g *generation, document, name string) (*compiled, error) {
+	key := documentKey(g.parseKey, document, name)
+	if v, ok := p.compiled.get(key); ok {
+		return v.(*compiled), nil
+	}
+	op, err := g.schema.Compile(document, name, g.compile)
+	if err != nil {
+		return nil, err
+	}
+	c := &compiled{op: op, prefix: gqlhttp.AppendPrefix(nil, op.Text, op.Name)}
+	if form, err := g.schema.CanonicalForm(document, g.compile); err == nil {
+		c.form, c.formed = form, true
+	}
+	p.compiled.set(key, c, planBytes(op))
+	return c, nil
+}
+
+// planBytes estimates what a plan holds: the AST costs about ten times its
+// text, each field use about 200 bytes.
+func planBytes(op *schema.Operation) int64 {
+	return int64(12*len(op.Text) + 200*len(op.Uses) + 1024)
+}

@@ -1,0 +1,253 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/graphward/graphward/cost"
+	"github.com/graphward/graphward/cost/budget"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/firewall/identity"
+	"github.com/graphward/graphward/policy"
+	"github.com/graphward/graphward/schema"
+)
+
+// Stage names a step of the pipeline in refusals, audit records and metrics.
+type Stage string
+
+// The stages, in order (DESIGN.md section 3).
+const (
+	StageDecode    Stage = "decode"
+	StageAdmit     Stage = "admit"
+	StageIdentify  Stage = "identify"
+	StageResolve   Stage = "resolve"
+	StageTier      Stage = "tier"
+	StagePlan      Stage = "plan"
+	StageBind      Stage = "bind"
+	StageMeasure   Stage = "measure"
+	StageAuthorize Stage = "authorize"
+	StageCharge    Stage = "charge"
+	StageForward   Stage = "forward"
+	StageGuard     Stage = "guard"
+	StageSettle    Stage = "settle"
+)
+
+// Refusal is what becomes of a call that is not let through. Client sees Code,
+// Status and Message (and RetryAfter); the operator's log has the rest.
+type Refusal struct {
+	Code    string
+	Status  int // under application/graphql-response+json; gqlhttp.StatusFor gives the legacy one
+	Message string
+	Stage   Stage
+	// RetryAfter is 0 where trying again is pointless.
+	RetryAfter time.Duration
+	// Challenge is the WWW-Authenticate value of a 401.
+	Challenge string
+	// Allow is the Allow value of a 405.
+	Allow []string
+	// Denials are the policy's, in order; empty for other refusals.
+	Denials []policy.Denial
+	// Exceeded is set for BUDGET_EXCEEDED and CONCURRENCY_LIMIT.
+	Exceeded *budget.ExceededError
+	// Cause is for the operator only.
+	Cause error
+}
+
+// refuse is the only mapping from errors to what a client sees. An error that
+// it does not know is INTERNAL: it says nothing to the client.
+func refuse(stage Stage, err error) *Refusal {
+	r := &Refusal{Stage: stage, Cause: err}
+	var (
+		transport   *gqlhttp.Error
+		limit       *schema.LimitError
+		parse       *schema.ParseError
+		validation  *schema.ValidationError
+		name        *schema.OperationNameError
+		variable    *schema.VariableError
+		unauth      *identity.UnauthenticatedError
+		exceeded    *budget.ExceededError
+		store       *budget.StoreError
+		capacity    *budget.CapacityError
+		timeout     *policy.TimeoutError
+		denied      *deniedError
+		local       *callError
+		unreachable *upstreamError
+	)
+	switch {
+	case errors.As(err, &local):
+		r.Code, r.Message = local.code, local.message
+	case errors.As(err, &transport):
+		r.Code, r.Message, r.Allow = transport.Code, transport.Message, transport.Allow
+	case errors.As(err, &limit):
+		r.Code, r.Message = limitCode(limit.Kind), limit.Error()
+	case errors.As(err, &parse):
+		r.Code, r.Message = "GRAPHQL_PARSE_FAILED", "Syntax error: "+parse.Message
+	case errors.As(err, &validation):
+		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", validation.Message
+	case errors.As(err, &name):
+		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", name.Error()
+	case errors.As(err, &variable):
+		r.Code, r.Message = "BAD_VARIABLES", variable.Error()
+		if variable.Limit {
+			r.Code = "VALUE_LIMIT"
+		}
+	case errors.As(err, &unauth):
+		r.Code, r.Message, r.Challenge = "UNAUTHENTICATED", "Authentication is required or has failed", unauth.Challenge
+	case errors.As(err, &exceeded):
+		refuseExceeded(r, exceeded)
+	case errors.As(err, &store), errors.As(err, &capacity):
+		r.Code, r.Message, r.RetryAfter = "OVERLOADED", "The service is overloaded", time.Second
+	case errors.As(err, &timeout):
+		r.Code, r.Message = "POLICY_TIMEOUT", "The decision took too long"
+	case errors.As(err, &denied):
+		first := denied.denials[0]
+		r.Code, r.Message, r.Denials = first.Code, first.Message, denied.denials
+	case errors.As(err, &unreachable):
+		r.Code, r.Message = "UPSTREAM_ERROR", "The upstream gave no usable answer"
+		if unreachable.timeout {
+			r.Code, r.Message = "UPSTREAM_TIMEOUT", "The upstream took too long"
+		}
+	case refuseCost(r, err):
+	default:
+		r.Code, r.Message = "INTERNAL", "Internal error"
+	}
+	row, _ := gqlhttp.Lookup(r.Code) // a policy's own code has FORBIDDEN's row
+	r.Status = row.Status
+	return r
+}
+
+func refuseExceeded(r *Refusal, e *budget.ExceededError) {
+	r.Exceeded, r.RetryAfter = e, e.RetryAfter
+	r.Code, r.Message = "BUDGET_EXCEEDED", "The budget is used up, try again later"
+	if e.Window.Slots() {
+		r.Code, r.Message = "CONCURRENCY_LIMIT", "Too many requests at once"
+	}
+}
+
+func refuseCost(r *Refusal, err error) bool {
+	var (
+		page      *cost.PageSizeError
+		unbounded *cost.UnboundedError
+		slicing   *cost.SlicingError
+		negative  *cost.NegativeSizeError
+		nodes     *cost.NodeLimitError
+		over      *costError
+	)
+	switch {
+	case errors.As(err, &page), errors.As(err, &unbounded), errors.As(err, &slicing), errors.As(err, &negative):
+		r.Code = "PAGE_SIZE"
+	case errors.As(err, &over), errors.As(err, &nodes):
+		r.Code = "COST_LIMIT"
+	default:
+		return false
+	}
+	r.Message = err.Error()
+	return true
+}
+
+func limitCode(k schema.LimitKind) string {
+	switch k {
+	case schema.LimitDocument:
+		return "BODY_LIMIT"
+	case schema.LimitTokens, schema.LimitNesting:
+		return "TOKEN_LIMIT"
+	case schema.LimitFragments:
+		return "FRAGMENT_LIMIT"
+	case schema.LimitDepth:
+		return "DEPTH_LIMIT"
+	case schema.LimitRootFields:
+		return "ROOT_FIELD_LIMIT"
+	case schema.LimitAliases:
+		return "ALIAS_LIMIT"
+	case schema.LimitDirectives:
+		return "DIRECTIVE_LIMIT"
+	case schema.LimitValue:
+		return "VALUE_LIMIT"
+	default:
+		return "COMPLEXITY_LIMIT"
+	}
+}
+
+// callError is a refusal that the pipeline itself decides.
+type callError struct {
+	code, message string
+	detail        string // for the operator
+}
+
+func (e *callError) Error() string {
+	if e.detail != "" {
+		return e.detail
+	}
+	return e.message
+}
+
+// deniedError carries the policy's denials; there is at least one.
+type deniedError struct{ denials []policy.Denial }
+
+func (e *deniedError) Error() string {
+	d := e.denials[0]
+	if d.Rule.File == "" {
+		return fmt.Sprintf("%s denied: no rule", d.Coordinate)
+	}
+	return fmt.Sprintf("%s denied by %s at %s:%d", d.Coordinate, d.Rule.Head, d.Rule.File, d.Rule.Line)
+}
+
+// costError is an estimate above the limit.
+type costError struct{ requested, max float64 }
+
+func (e *costError) Error() string {
+	return fmt.Sprintf("the operation costs %.6g, the limit is %.6g", e.requested, e.max)
+}
+
+// upstreamError is a failed forward. sent is false when the upstream cannot
+// have seen the request, so that its charge is given back.
+type upstreamError struct {
+	cause   error
+	timeout bool
+	sent    bool
+}
+
+func (e *upstreamError) Error() string { return "upstream: " + e.cause.Error() }
+
+func (e *upstreamError) Unwrap() error { return e.cause }
+
+// clientGone reports whether the failure is the client's leaving.
+func clientGone(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), context.Canceled)
+}
+
+// position is the place in the client's document that a refusal is about.
+func position(err error) (line, column int) {
+	var (
+		limit      *schema.LimitError
+		parse      *schema.ParseError
+		validation *schema.ValidationError
+	)
+	switch {
+	case errors.As(err, &limit):
+		return limit.Line, limit.Column
+	case errors.As(err, &parse):
+		return parse.Line, parse.Column
+	case errors.As(err, &validation):
+		return validation.Line, validation.Column
+	}
+	return 0, 0
+}
+
+// measureOf names the budget that an exceeded bucket belongs to.
+func measureOf(e *budget.ExceededError) string {
+	_, measure, _ := strings.Cut(e.Key, "}")
+	measure, _, _ = strings.Cut(measure, ":")
+	return measure
+}
+
+// tableCode is the code as metrics count it: a policy's own is FORBIDDEN.
+func tableCode(code string) string {
+	if row, ok := gqlhttp.Lookup(code); ok {
+		return row.Name
+	}
+	return gqlhttp.CodeForbidden
+}

@@ -1,0 +1,153 @@
+package firewall
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Server is a firewall on its listeners.
+type Server struct {
+	f     *Firewall
+	data  *http.Server
+	admin *http.Server // nil without an admin listener
+
+	dataListener, adminListener net.Listener
+	drain                       time.Duration
+}
+
+// Listen opens the listeners of the firewall's configuration. Addresses with
+// port 0 get a free port; see Addr.
+func (f *Firewall) Listen() (*Server, error) {
+	c := f.current.Load().config
+	s := &Server{f: f, drain: c.Timeouts.Drain.Std()}
+	quiet := stdlog.New(serverLog{f}, "", 0)
+	s.data = &http.Server{
+		Handler: f, ReadHeaderTimeout: c.Timeouts.Header.Std(), IdleTimeout: c.Timeouts.Idle.Std(),
+		// limits.headers is checked again when the request is decoded; the
+		// server's own bound adds the request line.
+		MaxHeaderBytes: int(c.Limits.Headers) + int(c.Limits.URL), ErrorLog: quiet,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
+	}
+	var err error
+	if s.data.TLSConfig, err = serverTLS(&c.TLS); err != nil {
+		return nil, err
+	}
+	if s.dataListener, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, &ConfigError{[]Problem{{"listen", err.Error()}}}
+	}
+	s.dataListener = limitListener(s.dataListener, c.Limits.Connections)
+	if c.Admin.Listen == "" {
+		return s, nil
+	}
+	handler, err := f.AdminHandler()
+	if err == nil {
+		s.adminListener, err = net.Listen("tcp", c.Admin.Listen)
+		if err != nil {
+			err = &ConfigError{[]Problem{{"admin.listen", err.Error()}}}
+		}
+	}
+	if err != nil {
+		_ = s.dataListener.Close()
+		return nil, err
+	}
+	s.admin = &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: quiet}
+	return s, nil
+}
+
+// Addr is the data listener's address.
+func (s *Server) Addr() net.Addr { return s.dataListener.Addr() }
+
+// AdminAddr is the admin listener's address, nil without one.
+func (s *Server) AdminAddr() net.Addr {
+	if s.adminListener == nil {
+		return nil
+	}
+	return s.adminListener.Addr()
+}
+
+// Serve serves until ctx is done, then drains: /readyz turns 503, no new
+// connection is taken, requests in flight get timeouts.drain to end. It returns
+// nil after a clean drain.
+func (s *Server) Serve(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	serve := func(srv *http.Server, l net.Listener) {
+		group.Go(func() error {
+			var err error
+			if srv.TLSConfig != nil {
+				err = srv.ServeTLS(l, "", "")
+			} else {
+				err = srv.Serve(l)
+			}
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return err
+		})
+	}
+	serve(s.data, s.dataListener)
+	if s.admin != nil {
+		serve(s.admin, s.adminListener)
+	}
+	group.Go(func() error {
+		<-groupCtx.Done()
+		s.f.draining.Store(true)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drain)
+		defer cancel()
+		err := s.data.Shutdown(ctx)
+		if err != nil {
+			err = fmt.Errorf("requests were still in flight after timeouts.drain: %w", errors.Join(err, s.data.Close()))
+		}
+		if s.admin != nil {
+			err = errors.Join(err, s.admin.Shutdown(ctx))
+		}
+		return err
+	})
+	return group.Wait()
+}
+
+func serverTLS(c *TLSConfig) (*tls.Config, error) {
+	if c.Mode != "on" {
+		return nil, nil
+	}
+	certificate := &certificateFile{cert: c.CertFile, key: c.KeyFile}
+	if err := certificate.load(); err != nil {
+		return nil, &ConfigError{[]Problem{{"tls.cert_file", err.Error()}}}
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
+	if c.ClientAuth == "off" {
+		return out, nil
+	}
+	pem, err := os.ReadFile(c.ClientCAFile)
+	if err != nil {
+		return nil, &ConfigError{[]Problem{{"tls.client_ca_file", err.Error()}}}
+	}
+	out.ClientCAs = x509.NewCertPool()
+	if !out.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, &ConfigError{[]Problem{{"tls.client_ca_file", c.ClientCAFile + " holds no PEM certificate"}}}
+	}
+	out.ClientAuth = tls.VerifyClientCertIfGiven
+	if c.ClientAuth == "required" {
+		out.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return out, nil
+}
+
+// serverLog passes net/http's own messages on, without the noise of scanners.
+type serverLog struct{ f *Firewall }
+
+func (l serverLog) Write(p []byte) (int, error) {
+	l.f.log.Debug().Msg(strings.TrimSpace(string(p)))
+	return len(p), nil
+}

@@ -1,0 +1,369 @@
+package firewall
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/graphward/graphward/cost"
+	"github.com/graphward/graphward/firewall/gqlhttp"
+)
+
+// Problem is one thing wrong in a [Config]. Path is the key as the file nests
+// it, such as "budgets.tiers.gold.cost" or "identity.jwt[0].issuer"; configfile
+// turns it into line and column. Message says what would be right.
+type Problem struct {
+	Path    string
+	Message string
+}
+
+func (p Problem) String() string { return p.Path + ": " + p.Message }
+
+// ConfigError lists every problem of a configuration.
+type ConfigError struct{ Problems []Problem }
+
+func (e *ConfigError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// validation collects problems.
+type validation struct{ problems []Problem }
+
+func (v *validation) add(path, format string, args ...any) {
+	v.problems = append(v.problems, Problem{path, fmt.Sprintf(format, args...)})
+}
+
+func (v *validation) oneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		v.add(path, "%q is not one of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+func (v *validation) positive(path string, value int64) {
+	if value <= 0 {
+		v.add(path, "must be greater than 0: there is no unlimited")
+	}
+}
+
+func (v *validation) notYet(set bool, path, what string) {
+	if set {
+		v.add(path, "%s is not built yet in this version; remove the key", what)
+	}
+}
+
+// Validate returns every problem that can be seen without reading other files.
+// It does not change c.
+func (c *Config) Validate() []Problem {
+	v := &validation{}
+	c.validateListeners(v)
+	c.validateUpstream(v)
+	c.validateSources(v)
+	c.validateLimits(v)
+	c.validateCost(v)
+	c.validateBudgets(v)
+	c.validateResponses(v)
+	for _, p := range c.Identity.Validate() {
+		v.add("identity."+p.Path, "%s", p.Message)
+	}
+	for _, p := range c.Audit.Validate() {
+		v.add("audit."+p.Path, "%s", p.Message)
+	}
+	return v.problems
+}
+
+func (c *Config) validateListeners(v *validation) {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		v.add("listen", "%q is not host:port", c.Listen)
+	}
+	if !strings.HasPrefix(c.Path, "/") {
+		v.add("path", "%q must begin with /", c.Path)
+	}
+	switch c.TLS.Mode {
+	case "", "off":
+		if c.TLS.Mode == "" && !loopback(c.Listen) {
+			v.add("listen", "%s is not a loopback address and there is no TLS: set tls, or say `tls: off` where something in front ends it", c.Listen)
+		}
+		if c.TLS.CertFile != "" || c.TLS.KeyFile != "" || c.TLS.ClientCAFile != "" {
+			v.add("tls.mode", "must be on: certificates are given")
+		}
+	case "on":
+		if c.TLS.CertFile == "" {
+			v.add("tls.cert_file", "is needed with mode: on")
+		}
+		if c.TLS.KeyFile == "" {
+			v.add("tls.key_file", "is needed with mode: on")
+		}
+		if c.TLS.ClientAuth != "off" && c.TLS.ClientCAFile == "" {
+			v.add("tls.client_ca_file", "is needed with client_auth: %s", c.TLS.ClientAuth)
+		}
+	default:
+		v.add("tls.mode", "%q is not one of off, on", c.TLS.Mode)
+	}
+	v.oneOf("tls.client_auth", c.TLS.ClientAuth, "off", "optional", "required")
+	if a := c.Admin; a.Listen != "" {
+		if _, _, err := net.SplitHostPort(a.Listen); err != nil {
+			v.add("admin.listen", "%q is not host:port", a.Listen)
+		} else if a.Listen == c.Listen {
+			v.add("admin.listen", "must differ from listen: operators and clients never share a listener")
+		} else if !loopback(a.Listen) && a.TokenFile == "" {
+			v.add("admin.token_file", "is needed: %s is not a loopback address", a.Listen)
+		}
+	}
+	v.positive("timeouts.header", int64(c.Timeouts.Header))
+	v.positive("timeouts.body", int64(c.Timeouts.Body))
+	v.positive("timeouts.idle", int64(c.Timeouts.Idle))
+	v.positive("timeouts.drain", int64(c.Timeouts.Drain))
+}
+
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func (c *Config) validateUpstream(v *validation) {
+	v.notYet(len(c.Upstream.URLs) > 0, "upstream.urls", "more than one upstream")
+	if c.Upstream.URL != "" {
+		u, err := url.Parse(c.Upstream.URL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			v.add("upstream.url", "%q is not an http or https URL", c.Upstream.URL)
+		} else if u.User != nil {
+			v.add("upstream.url", "must not hold credentials: set a header in upstream.headers.set")
+		} else if u.Fragment != "" || u.RawQuery != "" {
+			v.add("upstream.url", "must not have a query or a fragment")
+		}
+	}
+	v.positive("upstream.timeout", int64(c.Upstream.Timeout))
+	v.positive("upstream.max_response", int64(c.Upstream.MaxResponse))
+	t := c.Upstream.TLS
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		v.add("upstream.tls", "cert_file and key_file are only useful together")
+	}
+	if t != (UpstreamTLSConfig{}) && strings.HasPrefix(c.Upstream.URL, "http://") {
+		v.add("upstream.tls", "the upstream's URL is http")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstream.Headers.Set)) {
+		v.headerName("upstream.headers.set."+name, name)
+	}
+	for i, name := range c.Upstream.Headers.Remove {
+		v.headerName(fmt.Sprintf("upstream.headers.remove[%d]", i), name)
+	}
+}
+
+func (v *validation) headerName(path, name string) {
+	valid := name != ""
+	for i := 0; i < len(name); i++ {
+		if b := name[i]; b <= ' ' || b >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", b) >= 0 {
+			valid = false
+		}
+	}
+	if !valid {
+		v.add(path, "%q is not a header name", name)
+		return
+	}
+	switch http.CanonicalHeaderKey(name) {
+	case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Te", "Trailer":
+		v.add(path, "%s belongs to the connection and cannot be set or removed", name)
+	}
+}
+
+func (c *Config) validateSources(v *validation) {
+	switch {
+	case len(c.Schema.Files) == 0 && !c.Schema.Introspect:
+		v.add("schema.files", "is needed: name the schema's files, or set schema.introspect")
+	case len(c.Schema.Files) > 0 && c.Schema.Introspect:
+		v.add("schema.introspect", "cannot stand beside schema.files")
+	}
+	if c.Schema.Refresh != 0 && !c.Schema.Introspect {
+		v.add("schema.refresh", "needs schema.introspect: true; files are watched")
+	}
+	p := c.Policy
+	allowAll := c.allowAll()
+	bundle := p.Bundle != BundleConfig{}
+	switch {
+	case allowAll && (len(p.Paths) > 0 || bundle):
+		v.add("allow_all", "cannot stand beside a policy: one of them is not meant")
+	case !allowAll && len(p.Paths) == 0 && !bundle:
+		v.add("policy.paths", "is needed: name the Rego files, or say `allow_all: true`")
+	}
+	v.notYet(bundle, "policy.bundle", "the OPA bundle source")
+	if p.OnDeny == "filter" {
+		v.add("policy.on_deny", "filter is not built yet in this version; use reject")
+	} else {
+		v.oneOf("policy.on_deny", p.OnDeny, "reject", "filter")
+	}
+	v.positive("policy.timeout", int64(p.Timeout))
+	for i, h := range p.Headers {
+		v.headerName(fmt.Sprintf("policy.headers[%d]", i), h)
+	}
+	o := c.Operations
+	switch {
+	case o.Adhoc == "" && len(o.Manifests) == 0:
+		v.add("operations.adhoc", "is needed where there is no manifest: allow, deny or policy")
+	case o.Adhoc == "report":
+		v.add("operations.adhoc", "report is said by `modes: {OPERATION_NOT_ALLOWED: report}`; adhoc is allow, deny or policy")
+	case o.Adhoc != "":
+		v.oneOf("operations.adhoc", o.Adhoc, "allow", "deny", "policy")
+	}
+	if o.Adhoc == "policy" && allowAll {
+		v.add("operations.adhoc", "policy needs a policy: there is allow_all")
+	}
+	for i, m := range o.Manifests {
+		if m.File == "" {
+			v.add(fmt.Sprintf("operations.manifests[%d].file", i), "is needed")
+		}
+	}
+	c.validateTierName(v, "operations.unregistered.tier", o.Unregistered.Tier)
+	v.shape("operations.unregistered.limits", o.Unregistered.Limits, c.Limits.ShapeLimits)
+	if o.Unregistered.Cost.Max < 0 {
+		v.add("operations.unregistered.cost.max", "must not be negative")
+	}
+}
+
+func (c *Config) validateTierName(v *validation, path, tier string) {
+	if _, ok := c.Budgets.Tiers[tier]; tier != "" && !ok {
+		v.add(path, "there is no tier %q in budgets.tiers", tier)
+	}
+}
+
+func (v *validation) shape(path string, s, ceiling ShapeLimits) {
+	for _, l := range []struct {
+		key      string
+		got, max int
+	}{{"depth", s.Depth, ceiling.Depth}, {"aliases", s.Aliases, ceiling.Aliases},
+		{"root_fields", s.RootFields, ceiling.RootFields}, {"directives", s.Directives, ceiling.Directives}} {
+		if l.got < 0 {
+			v.add(path+"."+l.key, "must not be negative")
+		} else if l.got > l.max {
+			v.add(path+"."+l.key, "%d is above limits.%s (%d): limits are ceilings, a tier can only lower them", l.got, l.key, l.max)
+		}
+	}
+}
+
+func (c *Config) validateLimits(v *validation) {
+	l := c.Limits
+	for _, n := range []struct {
+		key   string
+		value int64
+	}{{"body", int64(l.Body)}, {"document", int64(l.Document)}, {"tokens", int64(l.Tokens)}, {"depth", int64(l.Depth)},
+		{"aliases", int64(l.Aliases)}, {"root_fields", int64(l.RootFields)}, {"directives", int64(l.Directives)},
+		{"fragments", int64(l.Fragments)}, {"value_depth", int64(l.ValueDepth)}, {"list_items", int64(l.ListItems)},
+		{"batch", int64(l.Batch)}, {"url", int64(l.URL)}, {"headers", int64(l.Headers)}, {"connections", int64(l.Connections)}} {
+		v.positive("limits."+n.key, n.value)
+	}
+	for _, code := range slices.Sorted(maps.Keys(c.Modes)) {
+		path := "modes." + code
+		row, known := gqlhttp.Lookup(code)
+		switch {
+		case !known:
+			v.add(path, "there is no refusal code %s", code)
+		case c.Modes[code] == Enforce:
+		case c.Modes[code] != Report && c.Modes[code] != Off:
+			v.add(path, "%q is not one of enforce, report, off", c.Modes[code])
+		case !row.Reportable:
+			v.add(path, "%s is always enforced: only the codes marked R in the README take report or off", code)
+		}
+	}
+}
+
+func (c *Config) validateCost(v *validation) {
+	if c.Cost.Max <= 0 {
+		v.add("cost.max", "must be greater than 0")
+	}
+	if !slices.Contains(cost.Profiles(), c.Cost.Profile) {
+		v.add("cost.profile", "%q is not one of %v", c.Cost.Profile, cost.Profiles())
+	}
+	if n := c.Cost.DefaultListSize; n != nil && *n < 0 {
+		v.add("cost.default_list_size", "must not be negative")
+	}
+	v.oneOf("cost.actual", c.Cost.Actual, "off", "on")
+	v.positive("cost.actual_max_bytes", int64(c.Cost.ActualMaxBytes))
+	if p := c.Cost.PageSize; p.Min != nil && p.Max != nil && *p.Min > *p.Max {
+		v.add("cost.page_size", "min %d and max %d are no range", *p.Min, *p.Max)
+	}
+}
+
+func (c *Config) validateBudgets(v *validation) {
+	b := c.Budgets
+	if b.Store != "memory" {
+		u, err := url.Parse(b.Store)
+		if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || u.Host == "" {
+			v.add("budgets.store", "must be memory or redis://host:port/db")
+		}
+	}
+	if len(b.Key) == 0 {
+		v.add("budgets.key", "needs at least one of subject, api_key, certificate, ip")
+	}
+	for i, k := range b.Key {
+		v.oneOf(fmt.Sprintf("budgets.key[%d]", i), k, "subject", "api_key", "certificate", "ip")
+	}
+	v.oneOf("budgets.on_store_failure", b.OnStoreFailure, "deny", "allow", "local")
+	if _, ok := b.Tiers["default"]; len(b.Tiers) > 0 && !ok {
+		v.add("budgets.tiers", "needs a tier named default: it holds for whoever has no other")
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Tiers)) {
+		t := b.Tiers[name]
+		path := "budgets.tiers." + name
+		if t.InFlight < 0 {
+			v.add(path+".in_flight", "must not be negative")
+		}
+		if t.MaxCost < 0 {
+			v.add(path+".max_cost", "must not be negative")
+		}
+		v.shape(path+".limits", t.Limits, c.Limits.ShapeLimits)
+	}
+	for _, client := range slices.Sorted(maps.Keys(b.Overrides.Clients)) {
+		c.validateTierName(v, "budgets.overrides.clients."+client, b.Overrides.Clients[client])
+	}
+	for _, coordinate := range slices.Sorted(maps.Keys(b.Overrides.RootFields)) {
+		if typ, field, ok := strings.Cut(coordinate, "."); !ok || typ == "" || field == "" || strings.Contains(field, ".") {
+			v.add("budgets.overrides.root_fields."+coordinate, "is not a field coordinate such as Mutation.login")
+		}
+	}
+}
+
+func (c *Config) validateResponses(v *validation) {
+	r := c.Responses
+	v.oneOf("responses.errors", r.Errors, "mask", "pass")
+	v.oneOf("responses.suggestions", r.Suggestions, "strip", "pass")
+	v.oneOf("responses.legacy_status", r.LegacyStatus, "ok", "code")
+	v.notYet(r.HideDenied, "responses.hide_denied", "answering denied and unknown fields alike")
+	if r.Shape == "check" {
+		v.add("responses.shape", "check is not built yet in this version; use off")
+	} else {
+		v.oneOf("responses.shape", r.Shape, "off", "check")
+	}
+	for i, name := range r.Headers.Remove {
+		v.headerName(fmt.Sprintf("responses.headers.remove[%d]", i), name)
+	}
+	if c.CORS.Upstream {
+		v.notYet(len(c.CORS.Origins) > 0, "cors.origins", "cors: upstream beside origins")
+	}
+	for i, o := range c.CORS.Origins {
+		u, err := url.Parse(o)
+		switch {
+		case o == "*" && c.CORS.Credentials:
+			v.add(fmt.Sprintf("cors.origins[%d]", i), "* cannot stand with credentials: true; name the origins")
+		case o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Path != ""):
+			v.add(fmt.Sprintf("cors.origins[%d]", i), "%q is not an origin such as https://app.example.com", o)
+		}
+	}
+	for i, h := range c.CSRF.Headers {
+		v.headerName(fmt.Sprintf("csrf.headers[%d]", i), h)
+	}
+}
