@@ -61,18 +61,18 @@ func newIntrospector(c *IntrospectionConfig, fetch *fetcher) (*introspector, err
 func readSecret(path string) (Secret, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", reasonOf(err)
+		return Secret{}, reasonOf(err)
 	}
 	defer func() { _ = file.Close() }()
 	data, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
 	if err != nil {
-		return "", reasonOf(err)
+		return Secret{}, reasonOf(err)
 	}
 	text := strings.TrimSpace(string(data))
 	if text == "" || len(data) > maxSecret {
-		return "", fmt.Errorf("is empty or longer than %d bytes", maxSecret)
+		return Secret{}, fmt.Errorf("is empty or longer than %d bytes", maxSecret)
 	}
-	return Secret(text), nil
+	return NewSecret(text), nil
 }
 
 // introspect asks the servers in turn. Only when each has said that the
