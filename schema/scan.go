@@ -229,27 +229,26 @@ func (s *scanner) digits() bool {
 	return s.pos > start
 }
 
-// string reads a plain string. Only one with a unicode escape is rewritten.
+// string reads a plain string. Only one with a unicode escape or a control in
+// it is rewritten.
 func (s *scanner) string() error {
-	start, escapes := s.pos, false
+	start, rewrite := s.pos, false
 	s.pos++
 	for s.pos < len(s.src) {
 		switch c := s.src[s.pos]; {
 		case c == '"':
 			s.pos++
-			if !escapes {
+			if !rewrite {
 				return nil
 			}
 			return s.rewriteString(start)
 		case c == '\\' && s.pos+1 < len(s.src):
-			escapes = escapes || s.src[s.pos+1] == 'u'
+			rewrite = rewrite || s.src[s.pos+1] == 'u'
 			s.pos += 2
-		case c < ' ' && c != '\t':
-			if c == '\n' || c == '\r' {
-				return s.parseError(start, "unterminated string")
-			}
-			return s.parseError(s.pos, fmt.Sprintf("unexpected character %U in a string", c))
+		case c == '\n' || c == '\r':
+			return s.parseError(start, "unterminated string")
 		default:
+			rewrite = rewrite || c < ' ' && c != '\t'
 			s.pos++
 		}
 	}
@@ -257,20 +256,20 @@ func (s *scanner) string() error {
 	return s.parseError(start, "unterminated string")
 }
 
-// rewriteString writes src[start:pos], a plain string, without unicode
-// escapes, but for the controls that cannot stand in a string unescaped.
+// rewriteString writes src[start:pos], a plain string, with controls escaped
+// and nothing else that need not be.
 func (s *scanner) rewriteString(start int) error {
 	s.replace(start)
 	token := s.src[start:s.pos]
 	before := len(s.out)
 	for i := 0; i < len(token); {
-		if token[i] != '\\' {
-			n := strings.IndexByte(token[i:], '\\')
-			if n < 0 {
-				n = len(token) - i
+		if c := token[i]; c != '\\' {
+			if c < ' ' {
+				s.out = appendStringRune(s.out, rune(c))
+			} else {
+				s.out = append(s.out, c)
 			}
-			s.out = append(s.out, token[i:i+n]...)
-			i += n
+			i++
 			continue
 		}
 		if token[i+1] != 'u' {
@@ -377,8 +376,6 @@ func (s *scanner) blockString() error {
 			s.pos += 4
 		case c == '\n' || c == '\r':
 			s.newline()
-		case c < ' ' && c != '\t':
-			return s.parseError(s.pos, fmt.Sprintf("unexpected character %U in a string", c))
 		default:
 			s.pos++
 		}
