@@ -57,7 +57,7 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		o := CheckedOperation{ID: d.ID, Client: d.Client, Name: d.Name, Source: d.Source}
+		o := CheckedOperation{ID: d.ID, Client: d.Client, Name: d.Name, Source: d.Source()}
 		o.Cost, err = f.checkOperation(g, d.Text)
 		for _, e := range flatten(err) {
 			r := refuse(StagePlan, e)

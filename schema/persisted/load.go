@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Source is one manifest: a file in one of the formats, or a folder of
@@ -264,7 +265,7 @@ func (l *loader) add(r *record) bool {
 		l.problem(Problem{l.set.files[l.file], r.line, r.column, cmp.Or(r.id, r.name), message})
 		return false
 	}
-	o := outlineOf(string(r.text))
+	o := outlineOf(unsafe.String(unsafe.SliceData(r.text), len(r.text)))
 	switch {
 	case r.id == "":
 		return bad("the id is missing")
@@ -344,7 +345,7 @@ func (l *loader) index() {
 		l.bad[n] = true
 		if s.str(s.entries[old].text) != s.str(e.text) {
 			l.bad[old] = true
-			l.entryProblem(uint32(n), "the id is also that of another text, at "+s.place(&s.entries[old]))
+			l.entryProblem(uint32(n), "the id is also that of another text, at "+s.document(old).Source())
 		}
 	}
 }
@@ -468,7 +469,7 @@ func (l *loader) finish() {
 }
 
 // FromMap builds a set from ids and texts in memory, for tests and embedding.
-// Each document's source is memory:1:1.
+// Each document's Source is memory:1:1.
 func FromMap(client string, documents map[string]string, o Options) (*Set, error) {
 	l := newLoader(context.Background(), o)
 	l.open("memory")

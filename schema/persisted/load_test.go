@@ -227,7 +227,7 @@ func TestFolder(t *testing.T) {
 	}
 	var all []string
 	for d := range set.All() {
-		all = append(all, d.ID+" "+d.Kind+" "+d.Name+" "+strings.TrimPrefix(d.Source, root))
+		all = append(all, d.ID+" "+d.Kind+" "+d.Name+" "+strings.TrimPrefix(d.Source(), root))
 	}
 	slices.Sort(all)
 	want := []string{"copy query Me /copy.GRAPHQL:1:1", "me query Me /me.graphql:1:1", "out mutation  /nested/deep/out.gql:1:1"}

@@ -22,8 +22,15 @@ type Document struct {
 	Name string
 	Kind string
 	Text string
-	// Source says where the document was registered: file:line:column.
-	Source string
+	// File, Line and Column say where the document was registered; Line and
+	// Column are 1-based, in bytes.
+	File         string
+	Line, Column int
+}
+
+// Source returns the place of registration as file:line:column.
+func (d *Document) Source() string {
+	return d.File + ":" + strconv.Itoa(d.Line) + ":" + strconv.Itoa(d.Column)
 }
 
 // Store finds registered documents. Both methods look among the client's own
@@ -233,12 +240,10 @@ func (s *Set) document(n uint32) *Document {
 		Name:   text[e.name : e.name+uint32(e.nameLen)],
 		Kind:   e.kind.String(),
 		Text:   text,
-		Source: s.place(e),
+		File:   s.files[e.file],
+		Line:   int(e.line),
+		Column: int(e.column),
 	}
-}
-
-func (s *Set) place(e *entry) string {
-	return s.files[e.file] + ":" + strconv.Itoa(int(e.line)) + ":" + strconv.Itoa(int(e.column))
 }
 
 // Len returns the number of documents.

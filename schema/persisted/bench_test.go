@@ -1,0 +1,122 @@
+package persisted
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// generate writes a map of n documents of size bytes each, and returns its path
+// and the ids.
+func generate(b *testing.B, n, size int) (path string, ids []string) {
+	b.Helper()
+	path = filepath.Join(b.TempDir(), "manifest.json")
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	w.WriteByte('{')
+	for i := range n {
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		text := fmt.Sprintf("query Operation%d($first: Int!) {\n  products(first: $first) {\n    edges {\n      node {\n        id\n", i)
+		for k := 0; len(text) < size-30; k++ {
+			text += fmt.Sprintf("        field%d\n", k)
+		}
+		text += strings.Repeat(" ", max(0, size-20-len(text))) + "\n      }\n    }\n  }\n}\n"
+		id := relayID(text)
+		ids = append(ids, id)
+		fmt.Fprintf(w, "%s:%s", quote(id), quote(text))
+	}
+	w.WriteByte('}')
+	if err := w.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return path, ids
+}
+
+// benchEntries is small enough for a laptop's patience; a million in
+// GRAPHWARD_BENCH_ENTRIES is the figure that matters.
+func benchEntries() int {
+	n := 20_000
+	if s := os.Getenv("GRAPHWARD_BENCH_ENTRIES"); s != "" {
+		fmt.Sscan(s, &n)
+	}
+	return n
+}
+
+func BenchmarkLoad(b *testing.B) {
+	n := benchEntries()
+	path, _ := generate(b, n, 512)
+	b.ReportAllocs()
+	before := cpu(b)
+	for b.Loop() {
+		set, err := Load(context.Background(), []Source{{Path: path}}, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(set.Bytes())/float64(n), "bytes/entry")
+	}
+	perMillion := 1e6 / float64(b.N) / float64(n)
+	b.ReportMetric(b.Elapsed().Seconds()*perMillion, "s/million")
+	b.ReportMetric((cpu(b)-before).Seconds()*perMillion, "cpu-s/million")
+}
+
+// cpu is the processor time of the process: the figure that a busy machine does not spoil.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func BenchmarkLookup(b *testing.B) {
+	path, ids := generate(b, benchEntries(), 512)
+	set, err := Load(context.Background(), []Source{{Path: path}}, Options{Canonical: textForm})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("id", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if i++; i == len(ids) {
+				i = 0
+			}
+			if _, ok := set.Lookup("web", ids[i]); !ok {
+				b.Fatal(ids[i])
+			}
+		}
+	})
+	b.Run("unknown", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := set.Lookup("web", "no such id"); ok {
+				b.Fatal("found")
+			}
+		}
+	})
+	form, _ := textForm("")
+	d, _ := set.Lookup("", ids[0])
+	form, _ = textForm(d.Text)
+	b.Run("form", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := set.Match("web", form); !ok {
+				b.Fatal("not found")
+			}
+		}
+	})
+}
