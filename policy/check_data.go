@@ -23,40 +23,40 @@ func (a *analyser) checkData(data map[string]any, r *report) {
 		}
 		for _, rule := range m.Rules {
 			for _, rd := range a.of(rule).data {
-				if missing, known, ok := lookData(data, rd.path); !ok {
-					path := strings.Join(append([]string{"data"}, rd.path[:missing+1]...), ".")
-					complain(rd.loc, "%s is neither a rule nor in the policy's data%s", path, didYouMean(rd.path[missing], append(known, a.siblings(rd.path[:missing])...)))
+				if i, near := a.missing(data, rd.path); i >= 0 {
+					path := strings.Join(append([]string{"data"}, rd.path[:i+1]...), ".")
+					complain(rd.loc, "%s is neither a rule nor in the policy's data%s", path, didYouMean(rd.path[i], near))
 				}
 			}
 		}
 	}
 }
 
-// lookData follows a path into the data. It returns the first segment that is
-// missing, and what there is in its place. A path that ends inside a value
-// other than an object cannot be judged.
-func lookData(data map[string]any, path []string) (missing int, known []string, ok bool) {
+// missing follows a path through rules and data together. It returns the
+// index of the first segment that neither has, with what they have in its
+// place, or -1. Below a value that is no object nothing can be judged.
+func (a *analyser) missing(data map[string]any, path []string) (int, []string) {
+	node := a.compiler.RuleTree.Child(ast.DefaultRootDocument.Value)
 	for i, key := range path {
-		next, there := data[key]
-		if !there {
-			return i, slices.Sorted(maps.Keys(data)), false
+		value, inData := data[key]
+		var next *ast.TreeNode
+		if node != nil {
+			next = node.Child(ast.String(key))
 		}
-		if data, there = next.(map[string]any); !there {
-			return 0, nil, true
+		if !inData && next == nil {
+			known := slices.Collect(maps.Keys(data))
+			return i, append(known, children(node)...)
 		}
+		inner, isObject := value.(map[string]any)
+		if inData && !isObject || next != nil && len(next.Values) > 0 {
+			return -1, nil
+		}
+		node, data = next, inner
 	}
-	return 0, nil, true
+	return -1, nil
 }
 
-// siblings lists the packages and rules below a path.
-func (a *analyser) siblings(path []string) []string {
-	node := a.compiler.RuleTree.Child(ast.DefaultRootDocument.Value)
-	for _, key := range path {
-		if node == nil {
-			return nil
-		}
-		node = node.Child(ast.String(key))
-	}
+func children(node *ast.TreeNode) []string {
 	if node == nil {
 		return nil
 	}

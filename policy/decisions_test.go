@@ -91,21 +91,26 @@ func (f *decisionFile) load(t testing.TB) *Engine {
 		o.Modules[name] = text
 	}
 	if f.Data != nil {
-		text, err := json.Marshal(f.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "data.json")
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		o.Data = []string{file}
+		o.Data = []string{writeData(t, f.Data)}
 	}
 	e, err := Load(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+func writeData(t testing.TB, data map[string]any) string {
+	t.Helper()
+	text, err := json.Marshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "data.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func TestDecisions(t *testing.T) {
