@@ -31,7 +31,7 @@ func (a *claimed) Authenticate(r *http.Request) (*identity.Identity, error) {
 	if text := r.Header.Get("X-Test-Claims"); text != "" {
 		claims = nil
 		if err := json.Unmarshal([]byte(text), &claims); err != nil {
-			return nil, err
+			return nil, &identity.UnauthenticatedError{Reason: err.Error(), Challenge: "Bearer"}
 		}
 	}
 	return identity.FromClaims(a.config, "", claims, r.Header.Get("Graphql-Client-Name"))

@@ -207,7 +207,7 @@ func send(t *testing.T, server *httptest.Server, text string) (*http.Response, [
 	t.Helper()
 	head, body, _ := strings.Cut(text, "\n\n")
 	body = strings.TrimSuffix(body, "\n")
-	lines := strings.Split(head, "\n")
+	lines := strings.Split(strings.TrimSpace(head), "\n")
 	method, target, _ := strings.Cut(lines[0], " ")
 	req, err := http.NewRequest(method, server.URL, strings.NewReader(body))
 	if err != nil {

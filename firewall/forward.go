@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/graphward/graphward/firewall/gqlhttp"
@@ -124,8 +125,7 @@ func (d *deadline) stop() {
 func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensions []byte) (*upstreamAnswer, error) {
 	rt := x.g.route
 	ctx, d := newDeadline(ctx, rt.timeout)
-	body := gqlhttp.AppendTail(append(make([]byte, 0, len(v.plan.prefix)+512), v.plan.prefix...),
-		v.plan.op.AppendVariables(nil, v.variables), extensions)
+	body := v.body(extensions)
 	req := &http.Request{
 		Method: http.MethodPost, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: make(http.Header, len(x.r.Header)+8), ContentLength: int64(len(body)),
@@ -145,6 +145,15 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		return nil, &upstreamError{cause: err, sent: true}
 	}
 	return out, nil
+}
+
+// body is the upstream body: the plan's bytes with the coerced variables put in.
+func (v *verdict) body(extensions []byte) []byte {
+	b := append(make([]byte, 0, len(v.plan.prefix)+512), v.plan.prefix...)
+	if slices.Contains(v.variables.Given, true) {
+		b = v.plan.op.AppendVariables(append(b, `,"variables":`...), v.variables)
+	}
+	return gqlhttp.AppendTail(b, nil, extensions)
 }
 
 // headers writes the header section of the upstream request.
