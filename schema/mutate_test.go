@@ -45,6 +45,9 @@ func newMutator(s *Schema, seed uint64) *mutator {
 
 func pick[T any](m *mutator, list []T) T { return list[m.rng.IntN(len(list))] }
 
+// without copies, for lists may be shared by what was duplicated.
+func without[S ~[]E, E any](list S, i int) S { return append(list[:i:i], list[i+1:]...) }
+
 func (m *mutator) chance(percent int) bool { return m.rng.IntN(100) < percent }
 
 // mutate returns a document made from text, which must parse.
@@ -257,7 +260,7 @@ func (m *mutator) editSet() {
 	switch m.rng.IntN(5) {
 	case 0:
 		if len(*set) > 1 || m.chance(5) {
-			*set = slices.Delete(*set, i, i+1)
+			*set = without(*set, i)
 		}
 	case 1, 2:
 		*set = append(*set, m.clone((*set)[i]))
@@ -413,7 +416,7 @@ func (m *mutator) editArguments() {
 	i := m.rng.IntN(len(*args))
 	switch m.rng.IntN(4) {
 	case 0:
-		*args = slices.Delete(*args, i, i+1)
+		*args = without(*args, i)
 	case 1:
 		*args = append(*args, (*args)[i])
 	case 2:
@@ -554,7 +557,7 @@ func (m *mutator) editVariable() {
 	v := op.VariableDefinitions[i]
 	switch m.rng.IntN(8) {
 	case 0:
-		op.VariableDefinitions = slices.Delete(op.VariableDefinitions, i, i+1)
+		op.VariableDefinitions = without(op.VariableDefinitions, i)
 	case 1:
 		op.VariableDefinitions = append(op.VariableDefinitions, v)
 	case 2, 3:
@@ -582,7 +585,7 @@ func (m *mutator) editDirectives() {
 			*list = append(*list, (*list)[i])
 			return
 		}
-		*list = slices.Delete(*list, i, i+1)
+		*list = without(*list, i)
 		return
 	}
 	var names []string
@@ -608,7 +611,7 @@ func (m *mutator) editFragment() {
 		f := m.doc.Fragments[i]
 		switch m.rng.IntN(3) {
 		case 0:
-			m.doc.Fragments = slices.Delete(m.doc.Fragments, i, i+1)
+			m.doc.Fragments = without(m.doc.Fragments, i)
 		case 1:
 			m.doc.Fragments = append(m.doc.Fragments, f)
 		case 2:
@@ -661,7 +664,7 @@ func (m *mutator) editMember() {
 	i := m.rng.IntN(len(*list))
 	switch m.rng.IntN(4) {
 	case 0:
-		*list = slices.Delete(*list, i, i+1)
+		*list = without(*list, i)
 	case 1:
 		*list = append(*list, (*list)[i])
 	case 2:
@@ -690,7 +693,7 @@ func (m *mutator) mutateTokens(text string) string {
 		i := m.rng.IntN(len(tokens))
 		switch m.rng.IntN(5) {
 		case 0:
-			tokens = slices.Delete(tokens, i, i+1)
+			tokens = without(tokens, i)
 		case 1:
 			tokens = slices.Insert(tokens, i, tokens[m.rng.IntN(len(tokens))])
 		case 2:
