@@ -6,6 +6,10 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
+// maxMembers bounds the fields or values of one type, the arguments of one
+// field and the members of one union: gqlparser compares them pairwise.
+const maxMembers = 10_000
+
 // findProblems lists the repeated and the unknown names of a document that has
 // the specified definitions in it. gqlparser, which checks the rest, stops at
 // its first finding.
@@ -67,6 +71,7 @@ func (c *checker) problem(pos *ast.Position, format string, args ...any) {
 // type's fields and values so far.
 func (c *checker) definition(def *ast.Definition, seen map[string]bool) {
 	c.applied(def.Directives)
+	c.bounded(def.Position, def.Name, max(len(seen)+len(def.Fields)+len(def.EnumValues), len(def.Types), len(def.Interfaces)))
 	for _, name := range def.Interfaces {
 		c.typeName(def.Position, name)
 	}
@@ -96,6 +101,9 @@ func (c *checker) definition(def *ast.Definition, seen map[string]bool) {
 }
 
 func (c *checker) arguments(of string, args ast.ArgumentDefinitionList) {
+	if len(args) > 0 {
+		c.bounded(args[0].Position, of, len(args))
+	}
 	seen := make(map[string]bool, len(args))
 	for _, a := range args {
 		if seen[a.Name] {
@@ -104,6 +112,12 @@ func (c *checker) arguments(of string, args ast.ArgumentDefinitionList) {
 		seen[a.Name] = true
 		c.typeName(a.Type.Position, a.Type.Name())
 		c.applied(a.Directives)
+	}
+}
+
+func (c *checker) bounded(pos *ast.Position, of string, n int) {
+	if n > maxMembers {
+		c.problem(pos, "%s has more than %d members", of, maxMembers)
 	}
 }
 

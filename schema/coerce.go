@@ -40,7 +40,7 @@ func (op *Operation) Coerce(variables []byte, limits Limits) (*Variables, error)
 			continue
 		}
 		if v.Default.Kind == Absent && v.Definition.Type.NonNull {
-			return nil, &VariableError{Path: "$" + v.Name, Message: "is required, of type " + v.Definition.Type.String()}
+			return nil, &VariableError{Path: "$" + clip(v.Name), Message: "is required, of type " + v.Definition.Type.String()}
 		}
 		vars.Values[i] = v.Default
 	}
@@ -88,8 +88,9 @@ var coercers = sync.Pool{New: func() any { return new(coercer) }}
 const maxKept = 1024
 
 func (c *coercer) release() {
-	clear(c.items[:cap(c.items)])
-	clear(c.fields[:cap(c.fields)])
+	// Past their length the stacks are clear: what is popped is cleared.
+	clear(c.items)
+	clear(c.fields)
 	c.items, c.fields = c.items[:0], c.fields[:0]
 	if cap(c.items) > maxKept {
 		c.items = nil
@@ -99,6 +100,7 @@ func (c *coercer) release() {
 	}
 	c.text = ""
 	c.buf = bytes.Buffer{}
+	c.dec.Reset(&c.buf) // lets go of the request's bytes
 	coercers.Put(c)
 }
 
@@ -149,7 +151,7 @@ func (c *coercer) object(op *Operation, vars *Variables) *VariableError {
 		t := op.Variables[i].Definition.Type
 		value, err := c.value(t, op.Schema.inputOf(t), 0)
 		if err != nil {
-			err.Path = name + err.Path
+			err.Path = clip(name) + err.Path
 			return err
 		}
 		vars.Values[i], vars.Given[i] = value, true
@@ -279,6 +281,7 @@ func (c *coercer) list(elem *ast.Type, named *inputType, depth int) (Value, *Var
 		c.items = append(c.items, item)
 	}
 	items := append([]Value(nil), c.items[base:]...)
+	clear(c.items[base:])
 	c.items = c.items[:base]
 	return Value{Kind: List, Items: items}, c.end()
 }
@@ -310,7 +313,7 @@ func (c *coercer) input(t *inputType, depth int) (Value, *VariableError) {
 		return Value{}, err
 	}
 	given := c.fields[base:]
-	c.fields = c.fields[:base]
+	defer c.pop(base)
 	if t.oneOf && (len(given) != 1 || given[0].value.Kind == Null) {
 		return Value{}, &VariableError{Message: "exactly one field of " + t.def.Name + " must be given, and not as null"}
 	}
@@ -380,8 +383,13 @@ func (c *coercer) customObject(depth int) (Value, *VariableError) {
 	for i, f := range c.fields[base:] {
 		members[i] = Member{Name: f.name, Value: f.value}
 	}
-	c.fields = c.fields[:base]
+	c.pop(base)
 	return Value{Kind: Object, Members: members}, c.end()
+}
+
+func (c *coercer) pop(base int) {
+	clear(c.fields[base:])
+	c.fields = c.fields[:base]
 }
 
 // scalar reads a built-in scalar or an enum value.

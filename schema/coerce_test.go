@@ -3,7 +3,9 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -315,6 +317,34 @@ func TestCoerceFindsAmongManyVariables(t *testing.T) {
 	}
 }
 
+// One operation serves many requests at once, each with values of its own.
+func TestCoerceConcurrently(t *testing.T) {
+	s := mustLoad(t, valuesSDL)
+	op := declared(t, s, `$in: In, $j: JSON`)
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			for n := range 200 {
+				name := fmt.Sprintf("%d-%d", i, n)
+				want := `{"in":{"need":"` + name + `","ints":[` + strconv.Itoa(n) + `]},"j":{"` + name + `":["` + name + `"]}}`
+				vars, err := op.Coerce([]byte(want), Limits{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := op.Coerce([]byte(`{"in":{"need":"broken","ints":[1,2,`), Limits{}); err == nil {
+					t.Error("half of a text was accepted")
+				}
+				if got := string(op.AppendVariables(nil, vars)); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+				s.InputReach(op.Variables[0].Definition.Type)
+			}
+		})
+	}
+	wait.Wait()
+}
+
 func FuzzCoerce(f *testing.F) {
 	s := mustLoad(f, valuesSDL)
 	op := declared(f, s, `$i: Int, $f: Float, $s: String, $id: ID, $b: Boolean, $c: [Color!], $j: JSON, $in: [In], $one: One, $m: [[Point]]`)
@@ -327,7 +357,11 @@ func FuzzCoerce(f *testing.F) {
 	}
 	limits := Limits{ValueDepth: 5, ListItems: 20, Walk: 200}
 	f.Fuzz(func(t *testing.T, variables []byte) {
+		before := string(variables)
 		vars, err := op.Coerce(variables, limits)
+		if string(variables) != before {
+			t.Fatalf("%q was changed to %q", before, variables)
+		}
 		if err != nil {
 			var v *VariableError
 			if !errors.As(err, &v) || !strings.HasPrefix(v.Path, "$") || len(v.Message) > 200 {

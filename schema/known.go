@@ -2,7 +2,6 @@ package schema
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
@@ -39,15 +38,11 @@ enum link__Purpose { SECURITY EXECUTION }
 enum CacheControlScope { PUBLIC PRIVATE }
 `
 
-var parseKnown = sync.OnceValues(func() (*ast.SchemaDocument, error) {
-	return parser.ParseSchema(&ast.Source{Name: "known directives", Input: knownDirectives})
-})
-
 // addKnownDirectives defines the known directives that doc applies and does not
-// define, with the types of their arguments. Definitions are shared between
-// schemas and never changed.
+// define, with the types of their arguments.
 func addKnownDirectives(doc *ast.SchemaDocument) {
-	known, err := parseKnown()
+	// Parsed each time: extensions in doc would change shared definitions.
+	known, err := parser.ParseSchema(&ast.Source{Name: "known directives", Input: knownDirectives})
 	if err != nil {
 		panic("schema: knownDirectives does not parse: " + err.Error())
 	}

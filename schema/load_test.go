@@ -49,6 +49,7 @@ s.graphql:11:10: type Nope5 is not defined`},
 		{"nested too deep", "type Query { a(b: Int = " + strings.Repeat("[", 300) + "): Int }", `s.graphql:1:223: nesting is 201, the limit is 200`},
 		{"no query", "type A { a: Int }", `the schema has no query root type`},
 		{"nothing", "", `the schema has no query root type`},
+		{"extension of a known directive's type", "type Query { a: Int @cacheControl(maxAge: 1) }\nextend enum CacheControlScope { SHARED PUBLIC }", `s.graphql:2:40: enum value CacheControlScope.PUBLIC is defined twice`},
 		{"one of gqlparser's own", "type Query { a(b: Out): Int }\ntype Out { c: Int }", `s.graphql:1:16: cannot use Out as argument b because OBJECT is not a valid input type`},
 		{"interface not implemented", "type Query implements I { a: Int }\ninterface I { b: Int }", `s.graphql:1:6: For Query to implement I it must have a field called b.`},
 		{"invalid defaults", "type Query { a(b: Int = \"x\", c: In = {d: 1}): Int }\ninput In { e: E = C, f: [In!] = [{f: 1}] }\nenum E { D }",
@@ -57,6 +58,10 @@ s.graphql:1:38: the default of argument c is not valid: "d" is not a field of In
 s.graphql:2:19: the default of In.e is not valid: expected a value of type E, found C
 s.graphql:2:33: the default of In.f is not valid: expected a value of type In!, found 1`},
 		{"a default that needs itself", "type Query { a(b: In): Int }\ninput In { in: In = {}, n: Int }", `s.graphql:2:12: the default of In.in contains itself`},
+		{"too many fields", "type Query { a: Int }\ntype T {" + numbered("f%d: Int ", 10_001) + "}", `s.graphql:2:6: T has more than 10000 members`},
+		{"too many fields in all", "type Query { a: Int }\ntype T {" + numbered("f%d: Int ", 6000) + "}\nextend type T {" + numbered("g%d: Int ", 6000) + "}", `s.graphql:3:13: T has more than 10000 members`},
+		{"too many arguments", "type Query { a(" + numbered("a%d: Int ", 10_001) + "): Int }", `s.graphql:1:16: Query.a has more than 10000 members`},
+		{"too many values", "type Query { a: E }\nenum E {" + numbered("V%d ", 10_001) + "}", `s.graphql:2:6: E has more than 10000 members`},
 		{"defaults that multiply", "type Query { a(b: I0): Int }\n" + multiplied(14),
 			`s.graphql:2:20: the default of I0.a holds more than 10000 values`},
 	} {
@@ -76,6 +81,14 @@ func multiplied(n int) string {
 		fmt.Fprintf(&b, "input I%d { a: I%d = {}, b: I%d = {} }\n", i, i+1, i+1)
 	}
 	fmt.Fprintf(&b, "input I%d { a: Int }", n)
+	return b.String()
+}
+
+func numbered(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
 	return b.String()
 }
 
