@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graphward/graphward/examples/backend"
+	"github.com/graphward/graphward/firewall"
+	"github.com/graphward/graphward/firewall/configfile"
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/policy"
 	"github.com/graphward/graphward/schema"
@@ -76,6 +78,32 @@ func TestReadmePoliciesLoad(t *testing.T) {
 		for _, warning := range engine.Warnings() {
 			t.Errorf("%v in\n%s", warning, match[1])
 		}
+	}
+}
+
+// The files that README's quick start writes are a configuration that starts, without a warning.
+func TestReadmeQuickStartStarts(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string]string{"schema.graphql": backend.SDL}
+	for _, match := range regexp.MustCompile(`(?s)cat > (\S+) <<'END'\n(.*?)END\n`).FindAllStringSubmatch(readme(t), -1) {
+		files[match[1]] = match[2]
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := configfile.Load(filepath.Join(dir, "graphward.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := firewall.New(t.Context(), file.Config, firewall.Offline())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = guard.Close() }()
+	for _, warning := range guard.Warnings() {
+		t.Error(warning)
 	}
 }
 
