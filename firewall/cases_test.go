@@ -333,6 +333,9 @@ func (c *testCase) got(t *testing.T) {
 
 func (c *testCase) audited(t *testing.T) {
 	t.Helper()
+	if strings.HasPrefix(c.files["verdict"], "forwarded 204") {
+		return // a preflight is no operation
+	}
 	lines := strings.Split(strings.TrimSpace(c.records.text.String()), "\n")
 	var record, want map[string]any
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &record); err != nil {
