@@ -41,8 +41,8 @@ var arrows = []arrow{
 	{"firewall", []string{
 		"firewall/gqlhttp", "firewall/gqlws", "firewall/identity", "firewall/audit", "policy", "cost", "cost/budget", "schema", "schema/persisted",
 	}, "the firewall is configured by Go values and embedded without YAML or commands; what stands on it imports it, never the reverse"},
-	{"firewall/configfile", []string{"firewall", "firewall/identity", "firewall/audit", "cost/budget"},
-		"configfile turns YAML into firewall.Config; what the keys mean is decided where they act"},
+	{"firewall/configfile", []string{"firewall", "firewall/identity", "firewall/audit", "cost/budget", "policy", "schema", "schema/persisted"},
+		"configfile turns YAML into firewall.Config and says where in which file a problem stands (hence the loaders' errors); how a request is judged or priced is not its business"},
 	{"firewall/console", []string{"firewall", "firewall/audit"}, "the console shows what the firewall reports, and can change nothing"},
 	{"firewall/extauthz", []string{"firewall", "firewall/gqlhttp"}, "Envoy's protocol is another way into the same pipeline, not another pipeline"},
 }
