@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/graphward/graphward/schema"
 )
@@ -34,7 +35,7 @@ func wide(types, fields int) (sdl, policy string) {
 
 func wideEngine(b testing.TB, types, fields int) *Engine {
 	sdl, policy := wide(types, fields)
-	e, err := Load(context.Background(), Options{Schema: loadSchema(b, sdl), Modules: map[string]string{"p.rego": policy}})
+	e, err := Load(context.Background(), Options{Schema: loadSchema(b, sdl), Modules: map[string]string{"p.rego": policy}, Timeout: time.Minute})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func BenchmarkWarmIdentity(b *testing.B) {
 			types := max(1, n/100)
 			sdl, policy := wide(types, n/types)
 			policy = roleName.ReplaceAllString(policy, `"reader"`)
-			e, err := Load(context.Background(), Options{Schema: loadSchema(b, sdl), Modules: map[string]string{"p.rego": policy}})
+			e, err := Load(context.Background(), Options{Schema: loadSchema(b, sdl), Modules: map[string]string{"p.rego": policy}, Timeout: time.Minute})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -115,7 +116,7 @@ func BenchmarkLoad(b *testing.B) {
 	s := loadSchema(b, sdl)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Load(context.Background(), Options{Schema: s, Modules: map[string]string{"p.rego": policy}}); err != nil {
+		if _, err := Load(context.Background(), Options{Schema: s, Modules: map[string]string{"p.rego": policy}, Timeout: time.Minute}); err != nil {
 			b.Fatal(err)
 		}
 	}

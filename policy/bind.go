@@ -79,6 +79,9 @@ func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
 			return nil, err
 		}
 	}
+	if err := b.prepare(); err != nil {
+		return nil, err
+	}
 	b.allowed = &Decision{Allowed: true, Revision: e.revision}
 	b.noteReads(b.allowed)
 	return b, nil
@@ -196,32 +199,56 @@ func (b *Binding) addInputs(i int32) {
 
 // noteReads records which parts of input any rule that b consults can read.
 func (b *Binding) noteReads(d *Decision) {
-	note := func(c *class) {
-		if c != nil {
-			d.ReadsSubject = d.ReadsSubject || c.reads.paths.has("subject")
-			d.ReadsRequest = d.ReadsRequest || c.reads.paths.has("request")
+	for c := range b.classes {
+		d.ReadsSubject = d.ReadsSubject || c.reads.paths.has("subject")
+		d.ReadsRequest = d.ReadsRequest || c.reads.paths.has("request")
+	}
+}
+
+// prepare compiles the queries that decisions will need one by one, so that
+// no request pays for it.
+func (b *Binding) prepare() error {
+	for c := range b.classes {
+		if c.kind == classIdentity && c.group.kind == entryAllow || c.constant != nil {
+			continue
+		}
+		if _, err := c.same.query(b.engine); err != nil {
+			return &EvalError{Rule: c.group.head, Err: err}
 		}
 	}
-	note(b.engine.deny)
-	if len(b.introspection) > 0 {
-		note(b.engine.introspection)
+	return nil
+}
+
+// classes yields every class that a decision may consult, some repeatedly.
+func (b *Binding) classes(yield func(*class) bool) {
+	visit := func(c *class) bool { return c == nil || yield(c) }
+	if !visit(b.engine.deny) || len(b.introspection) > 0 && !visit(b.engine.introspection) {
+		return
 	}
 	for _, u := range b.uses {
 		for _, c := range u.coords {
 			for _, lv := range c.verdict.levels {
-				note(lv.rule)
+				if !visit(lv.rule) {
+					return
+				}
 				for _, v := range lv.vars {
-					note(v)
+					if !visit(v) {
+						return
+					}
 				}
 			}
 		}
 	}
 	for _, a := range b.arguments {
-		note(a.class)
+		if !visit(a.class) {
+			return
+		}
 	}
 	if len(b.inputs) > 0 {
 		for _, c := range b.engine.inputs {
-			note(c)
+			if !visit(c) {
+				return
+			}
 		}
 	}
 }

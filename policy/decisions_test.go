@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
@@ -83,7 +84,7 @@ func compileOperation(t testing.TB, s *schema.Schema, query, name string) *schem
 
 func (f *decisionFile) load(t testing.TB) *Engine {
 	t.Helper()
-	o := Options{Schema: loadSchema(t, f.Schema), Modules: map[string]string{}}
+	o := Options{Schema: loadSchema(t, f.Schema), Modules: map[string]string{}, Timeout: time.Minute}
 	if f.Policy != "" {
 		o.Modules["policy.rego"] = f.Policy
 	}

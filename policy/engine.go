@@ -74,7 +74,7 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	r := &report{}
 	src := newSources()
 	src.read(&o, r)
-	if len(src.modules) == 0 && len(r.problems) == 0 {
+	if src.policies == 0 && len(r.problems) == 0 {
 		r.addFile(strings.Join(o.Paths, ", "), "no policy found: without one everything is denied")
 	}
 	c := &collector{schema: o.Schema.AST(), tiers: o.Tiers, groups: map[string]*group{}, report: r}

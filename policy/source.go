@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/util"
+
+	"github.com/graphward/graphward/rego"
 )
 
 // maxSourceFile bounds one policy or data file, in bytes.
@@ -23,6 +26,8 @@ type sources struct {
 	data    map[string]any
 	raw     map[string][]byte // by file name, for the revision
 	origin  map[string]string // data path -> file that set it
+	// policies counts the modules that are not the library's.
+	policies int
 }
 
 // libraryPrefix begins the file names of graphward's own modules.
@@ -49,10 +54,40 @@ func (s *sources) read(o *Options, r *report) {
 	for _, name := range slices.Sorted(maps.Keys(o.Modules)) {
 		s.parse(name, []byte(o.Modules[name]), r)
 	}
+	library, err := libraryModules()
+	if err != nil {
+		r.addErr(libraryPrefix, err)
+	}
+	maps.Copy(s.modules, library)
 	for _, path := range o.Data {
 		s.walk(path, r, func(file, dir string, text []byte) { s.parseData(file, dir, text, r) }, isData)
 	}
 }
+
+// libraryModules parses graphward's library, which every policy can import.
+var libraryModules = sync.OnceValues(func() (map[string]*ast.Module, error) {
+	files, err := fs.Glob(rego.Library, "lib/*.rego")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*ast.Module{}
+	for _, file := range files {
+		if !isPolicy(file) {
+			continue
+		}
+		text, err := fs.ReadFile(rego.Library, file)
+		if err != nil {
+			return nil, err
+		}
+		name := libraryPrefix + file
+		m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{RegoVersion: ast.RegoV1})
+		if err != nil {
+			return nil, err
+		}
+		out[name] = m
+	}
+	return out, nil
+})
 
 func isPolicy(file string) bool {
 	return strings.HasSuffix(file, ".rego") && !strings.HasSuffix(file, "_test.rego")
@@ -122,6 +157,7 @@ func (s *sources) parse(name string, text []byte, r *report) {
 		return // the same file through two paths
 	}
 	s.raw[name] = text
+	s.policies++
 	m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{
 		RegoVersion: ast.RegoV1, ProcessAnnotation: true,
 	})

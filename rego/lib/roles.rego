@@ -1,3 +1,0 @@
-package graphward.lib.roles
-
-import rego.v2
