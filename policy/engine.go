@@ -24,7 +24,8 @@ type Options struct {
 	// Paths are policy files and folders; of a folder every *.rego below it
 	// but *_test.rego.
 	Paths []string
-	// Modules are policies in memory, Rego text by file name.
+	// Modules are policies in memory, Rego text by file name; those named
+	// *_test.rego are tests.
 	Modules map[string]string
 	// Data are JSON or YAML files and folders of them. A file's members
 	// become data.<name>; a file in a subfolder lies under the folder's name.
@@ -110,6 +111,7 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e.revision = src.revision(o.Schema)
+	e.warnUncovered(r)
 	e.warnings = sorted(r.warnings)
 	return e, ctx.Err()
 }
