@@ -2,6 +2,7 @@ package persisted
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/graphward/graphward/schema"
 )
 
 // generate writes a map of n documents of size bytes each, and returns its path
@@ -56,21 +59,54 @@ func benchEntries() int {
 	return n
 }
 
+// BenchmarkLoad is a start: without canonical forms, with them computed, and
+// with those that an index holds.
 func BenchmarkLoad(b *testing.B) {
 	n := benchEntries()
 	path, _ := generate(b, n, 512)
-	b.ReportAllocs()
-	before := cpu(b)
-	for b.Loop() {
-		set, err := Load(context.Background(), []Source{{Path: path}}, Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(float64(set.Bytes())/float64(n), "bytes/entry")
+	s, err := schema.LoadFiles(filepath.Join("..", "testdata", "corpora", "saleor", "schema.graphql"))
+	if err != nil {
+		b.Fatal(err)
 	}
-	perMillion := 1e6 / float64(b.N) / float64(n)
-	b.ReportMetric(b.Elapsed().Seconds()*perMillion, "s/million")
-	b.ReportMetric((cpu(b)-before).Seconds()*perMillion, "cpu-s/million")
+	form := func(text string) ([32]byte, error) { return s.CanonicalForm(text, schema.Limits{}) }
+	var index bytes.Buffer
+	set := load(b, path, Options{Canonical: form})
+	if err := set.WriteIndex(&index, [32]byte{}); err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		form    func(string) ([32]byte, error)
+		indexed bool
+	}{{"ids only", nil, false}, {"computed", form, false}, {"indexed", form, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			before := cpu(b)
+			for b.Loop() {
+				o := Options{Canonical: c.form}
+				if c.indexed {
+					var err error
+					if o.Index, err = ReadIndex(bytes.NewReader(index.Bytes()), [32]byte{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				set = load(b, path, o)
+			}
+			perMillion := 1e6 / float64(b.N) / float64(n)
+			b.ReportMetric(float64(set.Bytes())/float64(n), "bytes/entry")
+			b.ReportMetric(b.Elapsed().Seconds()*perMillion, "s/million")
+			b.ReportMetric((cpu(b)-before).Seconds()*perMillion, "cpu-s/million")
+		})
+	}
+}
+
+func load(b *testing.B, path string, o Options) *Set {
+	b.Helper()
+	set, err := Load(context.Background(), []Source{{Path: path}}, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return set
 }
 
 // cpu is the processor time of the process: the figure that a busy machine does not spoil.
@@ -84,10 +120,7 @@ func cpu(b *testing.B) time.Duration {
 
 func BenchmarkLookup(b *testing.B) {
 	path, ids := generate(b, benchEntries(), 512)
-	set, err := Load(context.Background(), []Source{{Path: path}}, Options{Canonical: textForm})
-	if err != nil {
-		b.Fatal(err)
-	}
+	set := load(b, path, Options{Canonical: textForm})
 	b.Run("id", func(b *testing.B) {
 		b.ReportAllocs()
 		i := 0
@@ -108,9 +141,11 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		}
 	})
-	form, _ := textForm("")
-	d, _ := set.Lookup("", ids[0])
-	form, _ = textForm(d.Text)
+	d, ok := set.Lookup("", ids[0])
+	if !ok {
+		b.Fatal(ids[0])
+	}
+	form, _ := textForm(d.Text)
 	b.Run("form", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

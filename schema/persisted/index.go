@@ -18,6 +18,9 @@ import (
 // immutable.
 type Index struct {
 	records []byte // sorted: 32 bytes SHA-256 of the text, 32 bytes canonical form
+	// fan[p] is the number of records whose hash begins with less than the 16
+	// bits p: a search then stays within a page.
+	fan [1<<16 + 1]uint32
 }
 
 const (
@@ -111,11 +114,18 @@ func ReadIndex(r io.Reader, rule [32]byte) (*Index, error) {
 	if !bytes.Equal(sum, want) {
 		return nil, &IndexError{"its checksum is wrong"}
 	}
-	x := &Index{records.Bytes()}
+	x := &Index{records: records.Bytes()}
 	for i := 1; i < x.len(); i++ {
 		if bytes.Compare(x.key(i-1), x.key(i)) >= 0 {
 			return nil, &IndexError{"its records are out of order"}
 		}
+	}
+	at := 0
+	for p := range x.fan {
+		for at < x.len() && int(binary.BigEndian.Uint16(x.key(at))) < p {
+			at++
+		}
+		x.fan[p] = uint32(at)
 	}
 	return x, nil
 }
@@ -141,7 +151,9 @@ func (x *Index) find(sum [32]byte) (form [32]byte, ok bool) {
 	if x == nil {
 		return form, false
 	}
-	i := sort.Search(x.len(), func(i int) bool { return bytes.Compare(x.key(i), sum[:]) >= 0 })
+	p := binary.BigEndian.Uint16(sum[:])
+	from := int(x.fan[p])
+	i := from + sort.Search(int(x.fan[int(p)+1])-from, func(i int) bool { return bytes.Compare(x.key(from+i), sum[:]) >= 0 })
 	if i == x.len() || !bytes.Equal(x.key(i), sum[:]) {
 		return form, false
 	}
