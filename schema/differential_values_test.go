@@ -36,7 +36,8 @@ import (
 //   - a Float literal past the range is refused, graphql-js reads Infinity;
 //   - NUL, and a byte order mark that is not at the start, are refused;
 //   - limits, which are set out of the way here.
-const differentialCases = 24_000
+//
+// GRAPHWARD_MUTATIONS and GRAPHWARD_SEED are TestDifferential's.
 
 var noLimits = Limits{
 	Document: 1 << 30, Tokens: 1 << 30, Depth: 1 << 20, Aliases: 1 << 20, RootFields: 1 << 20, Directives: 1 << 20,
@@ -435,6 +436,7 @@ func TestDifferentialValuesCoercion(t *testing.T) {
 		schemas = append(schemas, c.schema)
 	}
 	o := startOracle(t, files...)
+	cases, seed := environment(t, "GRAPHWARD_MUTATIONS", 24_000), environment(t, "GRAPHWARD_SEED", 1)
 	stats := map[string]int{}
 	for i, c := range all {
 		for _, operation := range c.operations {
@@ -443,9 +445,9 @@ func TestDifferentialValuesCoercion(t *testing.T) {
 	}
 	makers := make([]*inputMaker, len(schemas))
 	for i, s := range schemas {
-		makers[i] = &inputMaker{Rand: rand.New(rand.NewPCG(1, uint64(i))), schema: s, faults: 30}
+		makers[i] = &inputMaker{Rand: rand.New(rand.NewPCG(uint64(seed), uint64(i))), schema: s, faults: 30}
 	}
-	for n := range differentialCases {
+	for n := range cases {
 		i := n % len(schemas)
 		m := makers[i]
 		if i == 0 || n%2 == 0 {
@@ -466,7 +468,7 @@ func TestDifferentialValuesCoercion(t *testing.T) {
 	}
 	t.Logf("%v", stats)
 	for _, kind := range []string{"literals", "variables"} {
-		if stats[kind+" accepted"] < differentialCases/10 || stats[kind+" variables refused"] < 100 {
+		if stats[kind+" accepted"] < cases/10 || stats[kind+" variables refused"] < cases/100 {
 			t.Errorf("the generator is out of balance: %v", stats)
 		}
 	}
@@ -482,9 +484,10 @@ func TestDifferentialValuesLexing(t *testing.T) {
 	}
 	kinds := map[lexer.Type]string{lexer.Name: "Name", lexer.Int: "Int", lexer.Float: "Float", lexer.String: "String"}
 	o := startOracle(t)
-	r := rand.New(rand.NewPCG(1, 2))
+	cases, seed := environment(t, "GRAPHWARD_MUTATIONS", 24_000), environment(t, "GRAPHWARD_SEED", 1)
+	r := rand.New(rand.NewPCG(uint64(seed), 2))
 	stats := map[string]int{}
-	for range differentialCases {
+	for range cases {
 		var b strings.Builder
 		quote := []string{"", `"`, `"""`}[r.IntN(3)]
 		b.WriteString(quote)
@@ -523,7 +526,7 @@ func TestDifferentialValuesLexing(t *testing.T) {
 		}
 	}
 	t.Logf("%v", stats)
-	if stats["accepted"] < differentialCases/10 || stats["refused"] < differentialCases/10 {
+	if stats["accepted"] < cases/10 || stats["refused"] < cases/10 {
 		t.Error("the generator is out of balance")
 	}
 }
