@@ -14,7 +14,7 @@ type Limits struct {
 	Fragments  int // fragment definitions; operations are bounded by the same number
 	ValueDepth int
 	ListItems  int
-	Walk       int // nodes, summed over operations and fragments
+	Walk       int // nodes, summed over operations and fragments; for Coerce, values in all
 }
 
 // DefaultLimits are DESIGN.md section 6's.
