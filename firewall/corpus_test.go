@@ -17,6 +17,7 @@ import (
 	"github.com/vektah/gqlparser/v2/formatter"
 	"github.com/vektah/gqlparser/v2/parser"
 
+	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall"
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/identity"
@@ -65,7 +66,7 @@ func TestCorporaPass(t *testing.T) {
 	for _, corpus := range []string{"artsy", "saleor"} {
 		c := corpusConfig(corpus)
 		c.Cost.Max = 1e15
-		c.Cost.PageSize.Max = nil
+		c.Cost.PageSize = cost.PageSize{}
 		var got []string
 		f, err := firewall.New(t.Context(), c, firewall.WithHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
