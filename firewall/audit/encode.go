@@ -22,21 +22,19 @@ const (
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
 // encode writes r as one JSON object. It uses zerolog's typed methods alone,
-// which neither reflect nor escape to an error.
-func (r *Record) encode(e *zerolog.Event) {
+// which neither reflect nor fail. What it formats itself goes into scratch.
+func (r *Record) encode(e *zerolog.Event, scratch []byte) {
 	at := r.Time
 	if at.IsZero() {
 		at = time.Now()
 	}
-	var stamp [len(timeFormat) + 2]byte
-	e.RawJSON("time", append(at.UTC().AppendFormat(append(stamp[:0], '"'), timeFormat), '"'))
+	e.RawJSON("time", append(at.UTC().AppendFormat(append(scratch[:0], '"'), timeFormat), '"'))
 	e.Str("decision_id", clean(r.ID, MaxText))
 	text(e, "request_id", r.RequestID)
 	text(e, "traceparent", r.TraceParent)
 	text(e, "protocol", r.Protocol)
 	if r.ClientIP.IsValid() {
-		var address [64]byte
-		e.Bytes("client_ip", r.ClientIP.AppendTo(address[:0]))
+		e.Bytes("client_ip", r.ClientIP.WithZone("").AppendTo(scratch[:0]))
 	}
 	text(e, "subject", r.Subject)
 	text(e, "issuer", r.Issuer)

@@ -73,8 +73,9 @@ var _ Sink = (*Log)(nil)
 
 // line is one encoded record. Its logger, made once, writes into it.
 type line struct {
-	text   []byte
-	logger zerolog.Logger
+	text    []byte
+	logger  zerolog.Logger
+	scratch [64]byte
 }
 
 func (l *line) Write(p []byte) (int, error) {
@@ -191,7 +192,7 @@ func (l *Log) Write(r *Record) error {
 	entry.text = entry.text[:0]
 	err := ErrDisabled
 	if e := entry.logger.Log(); e != nil {
-		r.encode(e)
+		r.encode(e, entry.scratch[:])
 		e.Send()
 		err = l.enqueue(entry)
 	}

@@ -2,11 +2,16 @@ package audit
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
@@ -112,4 +117,90 @@ func TestInfiniteCost(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"estimate": "+Inf"}, got["cost"]); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestTextsCannotDeceive: what a client chooses stays within its member and
+// its line, and cannot redraw a terminal.
+func TestTextsCannotDeceive(t *testing.T) {
+	long := strings.Repeat("é", MaxText)
+	for name, test := range map[string]struct{ in, want string }{
+		"plain":                {"GetUser_1", "GetUser_1"},
+		"a line break":         {"a\n{\"verdict\":\"allowed\"}", "a\uFFFD{\"verdict\":\"allowed\"}"},
+		"a carriage return":    {"a\rb", "a\uFFFDb"},
+		"quotes":               {`a","verdict":"allowed`, `a","verdict":"allowed`},
+		"a backslash":          {`a\u0022b\`, `a\u0022b\`},
+		"an escape sequence":   {"\x1b[2Ja", "\uFFFD[2Ja"},
+		"NUL and DEL":          {"a\x00b\x7fc", "a\uFFFDb\uFFFDc"},
+		"C1 controls":          {"a\u009bb", "a\uFFFDb"},
+		"right to left":        {"a\u202eb\u2066c", "a\uFFFDb\uFFFDc"},
+		"line separators":      {"a\u2028b\u2029c\u0085d", "a\uFFFDb\uFFFDc\uFFFDd"},
+		"zero width":           {"a\u200bb\ufeffc", "a\uFFFDb\uFFFDc"},
+		"invalid UTF-8":        {"a\xff\xc0b", "a\uFFFD\uFFFDb"},
+		"other scripts":        {"größe 用户 😀", "größe 用户 😀"},
+		"HTML":                 {"<script>", "<script>"},
+		"as long as it may be": {strings.Repeat("a", MaxText), strings.Repeat("a", MaxText)},
+		"longer":               {strings.Repeat("a", MaxText+1), strings.Repeat("a", MaxText-6) + "…"},
+		"longer, not ASCII":    {long, long[:MaxText-6] + "…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := written(t, &Record{Operation: Operation{Kind: "query", Name: test.in}, Subject: test.in, Code: test.in, Rules: []Rule{{Coordinate: test.in}}, Reported: []string{test.in}})
+			for at, text := range map[string]any{
+				"name": got["operation"].(map[string]any)["name"], "subject": got["subject"], "code": got["code"],
+				"rule": got["rules"].([]any)[0].(map[string]any)["coordinate"], "reported": got["reported"].([]any)[0],
+			} {
+				if text != test.want {
+					t.Errorf("%s: got %q, not %q", at, text, test.want)
+				}
+			}
+		})
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	for _, seed := range []string{"", "a", "\n", strings.Repeat("é", 200), "\xff"} {
+		f.Add(seed, 64)
+	}
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		if limit < 16 || limit > 4096 {
+			return
+		}
+		got := clean(text, limit)
+		if len(got) > limit+2*len("\uFFFD") || !utf8.ValidString(got) {
+			t.Fatalf("%q of %q is %d bytes of at most %d", got, text, len(got), limit)
+		}
+		for _, r := range got {
+			if r != ' ' && !unicode.IsGraphic(r) {
+				t.Fatalf("%q has %q", got, r)
+			}
+		}
+	})
+}
+
+func TestManyRules(t *testing.T) {
+	got := written(t, &Record{Rules: make([]Rule, MaxRules+23)})
+	if n := len(got["rules"].([]any)); n != MaxRules || got["rules_omitted"] != 23.0 {
+		t.Errorf("%d rules and %v omitted", n, got["rules_omitted"])
+	}
+}
+
+func TestNewID(t *testing.T) {
+	pattern := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	seen := map[string]bool{}
+	for range 10_000 {
+		id := NewID()
+		if !pattern.MatchString(id) || seen[id] {
+			t.Fatalf("%q", id)
+		}
+		seen[id] = true
+	}
+	synctest.Test(t, func(t *testing.T) {
+		first := NewID()
+		time.Sleep(time.Millisecond)
+		if second := NewID(); second <= first {
+			t.Errorf("%s is not after %s", second, first)
+		}
+		if want := fmt.Sprintf("%012x", time.Now().UnixMilli()-1); strings.ReplaceAll(first, "-", "")[:12] != want {
+			t.Errorf("the time of %s is not %s", first, want)
+		}
+	})
 }
