@@ -21,7 +21,7 @@ import (
 // depends on the document only.
 func (s *Schema) CanonicalForm(document string, limits Limits) ([32]byte, error) {
 	limits = limits.orDefaults()
-	doc, _, err := parse(document, limits)
+	doc, _, _, err := parse(document, limits)
 	if err != nil {
 		return [32]byte{}, err
 	}

@@ -40,7 +40,7 @@ func (e *OperationNameError) Error() string {
 // It is safe for concurrent use.
 func (s *Schema) Compile(document, operationName string, limits Limits) (*Operation, error) {
 	limits = limits.orDefaults()
-	doc, tokens, err := parse(document, limits)
+	doc, text, tokens, err := parse(document, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -63,23 +63,24 @@ func (s *Schema) Compile(document, operationName string, limits Limits) (*Operat
 	if err != nil {
 		return nil, err
 	}
-	return c.operation(chosen, tokens)
+	return c.operation(chosen, text, tokens)
 }
 
-// parse scans and parses; what it returns has at least one definition.
-func parse(document string, limits Limits) (*ast.QueryDocument, int, error) {
-	text, tokens, err := scan(document, limits)
+// parse scans and parses; what it returns has at least one definition. text is
+// what was parsed.
+func parse(document string, limits Limits) (doc *ast.QueryDocument, text string, tokens int, err error) {
+	text, tokens, err = scan(document, limits)
 	if err != nil {
-		return nil, 0, err
+		return nil, "", 0, err
 	}
-	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, limits.Tokens)
+	doc, err = parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, limits.Tokens)
 	if err != nil {
-		return nil, 0, parseError(err)
+		return nil, "", 0, parseError(err)
 	}
 	if len(doc.Operations) == 0 && len(doc.Fragments) == 0 {
-		return nil, 0, &ParseError{Message: "the document is empty", Line: 1, Column: 1}
+		return nil, "", 0, &ParseError{Message: "the document is empty", Line: 1, Column: 1}
 	}
-	return doc, tokens, nil
+	return doc, text, tokens, nil
 }
 
 func parseError(err error) error {
@@ -165,7 +166,7 @@ func (c *compiler) choose(name string) (int32, error) {
 }
 
 // operation builds the result from the validated document.
-func (c *compiler) operation(chosen int32, tokens int) (*Operation, error) {
+func (c *compiler) operation(chosen int32, text string, tokens int) (*Operation, error) {
 	d := &c.defs[chosen]
 	op := &Operation{
 		Schema: c.schema, Kind: d.op.Operation, Name: d.op.Name, Definition: d.op,
@@ -187,7 +188,15 @@ func (c *compiler) operation(chosen int32, tokens int) (*Operation, error) {
 	}
 	op.Text = string(appendDocument(make([]byte, 0, 512), op.Definition, op.Fragments))
 	op.Hash = sha256.Sum256([]byte(op.Text))
-	return op, c.findUses(op, chosen)
+	if err := c.findUses(op, chosen); err != nil {
+		return nil, err
+	}
+	// A token costs some 60 bytes of tree; the tree's positions and names hold
+	// the source text, the canonical text is apart.
+	const perToken, perUse, perArgument, perCondition = 60, 80, 104, 48
+	op.size = len(text) + len(op.Text) + perToken*tokens + perUse*len(op.Uses) +
+		perArgument*c.walker.entries + perCondition*len(op.Conditions)
+	return op, nil
 }
 
 func limitAt(kind LimitKind, got, limit int, at *ast.Position) error {

@@ -220,7 +220,7 @@ func planText(op *Operation) string {
 func TestRoundTrip(t *testing.T) {
 	for _, c := range append(loadCorpora(t), loadKennel(t)) {
 		m := newMutator(c.schema, 5)
-		for k := range 500 {
+		for k := range 200 {
 			if op, err := c.schema.Compile(m.mutate(c.operations[k%len(c.operations)].Query), "", Limits{}); err == nil {
 				checkCompiled(t, op)
 			}

@@ -36,6 +36,10 @@ func hostileSchemas(tb testing.TB) []hostileSchema {
 		corpus: loadCorpora(tb)[0], root: "__typename", object: `artist(id:"1")`, typ: "Artist", leaf: "name", self: "basedOn",
 		argument: "filterArtworksConnection(input:{keyword:%s}){id}", many: "filterArtworksConnection(page:1){id}",
 		open: `{homeView{section(id:"1"){`, abstract: "HomeViewSectionGeneric", common: "component", end: "}}}",
+	}, {
+		corpus: corpus{name: "lattice", schema: mustLoad(tb, latticeSDL(40))}, root: "int", object: "one", typ: "T0", leaf: "name", self: "self",
+		argument: "any(value:%s){id}", many: "many(a1:1){id}",
+		open: "{all{", abstract: "All", common: "self", end: "}}",
 	}}
 	for i := range list {
 		h := &list[i]
@@ -53,6 +57,28 @@ func hostileSchemas(tb testing.TB) []hostileSchema {
 		slices.Sort(h.objects)
 	}
 	return list
+}
+
+// latticeSDL is a schema of n object types and n interfaces, each of which all
+// of them but one implement: type conditions reach each of the 2^n sets.
+func latticeSDL(n int) string {
+	const fields = " {id: ID! name: String self: T0 all: [All] any(value: Any): T0 many(%s): T0}\n"
+	var args, b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&args, "a%d: Int ", i)
+	}
+	b.WriteString("scalar Any\ntype Query {int: Int one: T0 all: All}\ninterface All" + fmt.Sprintf(fields, args.String()))
+	for i := range n {
+		fmt.Fprintf(&b, "interface But%d"+fields, i, args.String())
+		fmt.Fprintf(&b, "type T%d implements All", i)
+		for k := range n {
+			if k != i {
+				fmt.Fprintf(&b, " & But%d", k)
+			}
+		}
+		fmt.Fprintf(&b, fields, args.String())
+	}
+	return b.String()
 }
 
 // hostileFamilies build documents that grow with k.
@@ -108,6 +134,15 @@ var hostileFamilies = []struct {
 		return h.open + b.String() + strings.Repeat("}", min(k, 180)) + h.end
 	}},
 	{"narrowing", narrowing},
+	{"narrowing by nesting", func(h hostileSchema, k int) string {
+		var b strings.Builder
+		b.WriteString(h.open + "...F0" + h.end)
+		for i := range k {
+			fmt.Fprintf(&b, "fragment F%d on %s{...F%d ...on %s{...F%d}}", i, h.abstract, i+1, h.composites[(i+1)%len(h.composites)], i+1)
+		}
+		fmt.Fprintf(&b, "fragment F%d on %s{__typename}", k, h.abstract)
+		return b.String()
+	}},
 	{"nested values through fragments", func(h hostileSchema, k int) string {
 		value := strings.Repeat("[", 7) + "1" + strings.Repeat("]", 7)
 		return fragments(h, k, fmt.Sprintf(h.argument, value)+"...F%[1]d")

@@ -35,7 +35,13 @@ type Operation struct {
 	// Value.VariableDefinition filled in. Read only.
 	Definition *ast.OperationDefinition
 	Fragments  ast.FragmentDefinitionList
+
+	size int
 }
+
+// Size estimates, in bytes, what holding the operation keeps from the garbage
+// collector: its text, its tree and its uses. The schema is not in it.
+func (op *Operation) Size() int { return op.size }
 
 // Shape holds the measures that limits are checked against; all are counted
 // on the expanded operation with saturating arithmetic unless said otherwise.

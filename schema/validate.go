@@ -238,50 +238,59 @@ func (c *compiler) validateSpread(n *node) (lists int, err error) {
 // an introspection field. @skip and @include with variables are refused, as
 // the draft has it and as graphql-js does.
 func (c *compiler) singleField(d *definition) error {
-	key, name := "", d.op.Name
-	check := func(start, end int32) error { return nil }
-	check = func(start, end int32) error {
-		for i := start; i < end; i = c.nodes[i].end {
+	subscription := "Subscription " + quoted(d.op.Name)
+	key := ""
+	c.walks++
+	work := [][2]int32{{d.start, d.end}}
+	for len(work) > 0 {
+		span := work[len(work)-1]
+		work = work[:len(work)-1]
+		for i := span[0]; i < span[1]; i = c.nodes[i].end {
 			n := &c.nodes[i]
 			skipped, conditional := constantCondition(n.directives())
 			if conditional {
 				return invalidAt("SingleFieldSubscriptions", n.position(),
-					"Subscription "+quoted(name)+" must not use @skip or @include with variables at the top level.")
+					subscription+" must not use @skip or @include with variables at the top level.")
 			}
-			if skipped || n.kind != nodeField && !d.typ.possible.Intersects(n.typ.possible) {
+			if skipped {
 				continue
 			}
-			switch n.kind {
-			case nodeInline:
-				if err := check(i+1, n.end); err != nil {
-					return err
-				}
-				continue
-			case nodeSpread:
-				target := &c.defs[n.fragment]
-				if target.stamp == c.walks {
-					continue
-				}
-				target.stamp = c.walks
-				if err := check(target.start, target.end); err != nil {
-					return err
+			if n.kind != nodeField {
+				if inner, ok := c.inside(i, d.typ); ok {
+					work = append(work, inner)
 				}
 				continue
 			}
 			if strings.HasPrefix(n.field.Name, "__") {
 				return invalidAt("SingleFieldSubscriptions", n.field.Position,
-					"Subscription "+quoted(name)+" must not select an introspection top level field.")
+					subscription+" must not select an introspection top level field.")
 			}
 			if key != "" && key != n.field.Alias {
 				return invalidAt("SingleFieldSubscriptions", n.field.Position,
-					"Subscription "+quoted(name)+" must select only one top level field.")
+					subscription+" must select only one top level field.")
 			}
 			key = n.field.Alias
 		}
-		return nil
 	}
-	c.walks++
-	return check(d.start, d.end)
+	return nil
+}
+
+// inside returns the nodes of an inline fragment or of a spread's fragment,
+// unless these are not selected on object or this walk has been there.
+func (c *compiler) inside(i int32, object *typeInfo) (span [2]int32, ok bool) {
+	n := &c.nodes[i]
+	if !object.possible.Intersects(n.typ.possible) {
+		return span, false
+	}
+	if n.kind == nodeInline {
+		return [2]int32{i + 1, n.end}, true
+	}
+	target := &c.defs[n.fragment]
+	if target.stamp == c.walks {
+		return span, false
+	}
+	target.stamp = c.walks
+	return [2]int32{target.start, target.end}, true
 }
 
 // constantCondition evaluates @skip and @include. conditional means that a
