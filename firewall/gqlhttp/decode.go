@@ -58,12 +58,11 @@ func (o *Options) fill() {
 // Decode reads a GraphQL-over-HTTP request: GET or POST, strictly. The error
 // is always an *[Error]. The caller must [Message.Release] the message.
 //
-// w is needed for the read deadline of the body and to end the connection when
-// the body is too large. Where it cannot set a deadline (no
-// SetReadDeadline through Unwrap), the server's own ReadTimeout is all there is.
-// A deadline that Decode set is cleared before it returns.
+// w is needed for the read deadline, which Decode sets by [BoundBody] and clears
+// once it has the message, and to end the connection when the body is too large.
 func Decode(w http.ResponseWriter, r *http.Request, o Options) (*Message, error) {
 	o.fill()
+	BoundBody(w, r, o.BodyTime)
 	if e := checkHead(r, &o); e != nil {
 		return nil, e
 	}
@@ -83,7 +82,24 @@ func Decode(w http.ResponseWriter, r *http.Request, o Options) (*Message, error)
 		m.Release()
 		return nil, e
 	}
+	if w != nil {
+		// A deadline that is left standing would end the request's context
+		// while upstream is still at work.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	}
 	return m, nil
+}
+
+// BoundBody sets the time until which a request's body, if it has one, may be
+// read; d must be positive. It also bounds how long net/http, after a handler
+// that refused early, waits for the rest of a body that nobody reads: a
+// handler that answers without Decode calls it first. Where w cannot set a
+// deadline (no SetReadDeadline through Unwrap) the server's own ReadTimeout is
+// all there is.
+func BoundBody(w http.ResponseWriter, r *http.Request, d time.Duration) {
+	if w != nil && r.ContentLength != 0 && d > 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
+	}
 }
 
 // checkHead judges what can be judged before anything is parsed.
@@ -202,12 +218,6 @@ func (m *Message) read(w http.ResponseWriter, r *http.Request, o *Options) *Erro
 	}
 	if r.Body == nil {
 		return nil
-	}
-	if o.BodyTime > 0 {
-		deadline := http.NewResponseController(w)
-		if deadline.SetReadDeadline(time.Now().Add(o.BodyTime)) == nil {
-			defer func() { _ = deadline.SetReadDeadline(time.Time{}) }()
-		}
 	}
 	body := http.MaxBytesReader(w, r.Body, int64(o.MaxBody))
 	buf := m.body[:0]

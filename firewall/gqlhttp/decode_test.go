@@ -398,15 +398,39 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func TestReadDeadlineIsCleared(t *testing.T) {
-	w := &deadlines{ResponseWriter: httptest.NewRecorder()}
-	m, err := Decode(w, post(`{"query":"{a}"}`), Options{BodyTime: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Release()
-	if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
-		t.Errorf("deadlines %v", w.set)
+// TestReadDeadline: set before anything is judged, cleared only once the
+// message is there.
+func TestReadDeadline(t *testing.T) {
+	authorized := httptest.NewRequest("GET", "/graphql?query={a}", nil)
+	authorized.Header.Set("Authorization", "x")
+	text := post(`{"query":"{a}"}`)
+	text.Header.Set("Content-Type", "text/plain")
+	for _, c := range []struct {
+		name string
+		r    *http.Request
+		want string // s: set, c: cleared
+	}{
+		{"decoded", post(`{"query":"{a}"}`), "sc"},
+		{"not JSON", post(`{`), "s"},
+		{"wrong type", text, "s"},
+		{"GET", authorized, "c"},
+		{"GET refused", httptest.NewRequest("GET", "/graphql", nil), ""},
+	} {
+		w := &deadlines{ResponseWriter: httptest.NewRecorder()}
+		if m, err := Decode(w, c.r, Options{BodyTime: time.Minute}); err == nil {
+			m.Release()
+		}
+		got := ""
+		for _, at := range w.set {
+			if at.IsZero() {
+				got += "c"
+			} else {
+				got += "s"
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
 	}
 }
 
@@ -429,6 +453,7 @@ func TestBodyErrors(t *testing.T) {
 }
 
 // TestSlowBody is the time-out on a real connection: half a body, then silence.
+// The connection must end also where the body is refused unread.
 func TestSlowBody(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m, err := Decode(w, r, Options{BodyTime: 20 * time.Millisecond})
@@ -439,22 +464,25 @@ func TestSlowBody(t *testing.T) {
 		m.Release()
 	}))
 	defer server.Close()
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"query\""); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != 408 || !answer.Close || !strings.Contains(string(body), "REQUEST_TIMEOUT") {
-		t.Errorf("%s close=%v %s", answer.Status, answer.Close, body)
+	for media, want := range map[string]string{"application/json": CodeRequestTimeout, "text/plain": CodeUnsupportedMediaType} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: "+media+"\r\nContent-Length: 100\r\n\r\n{\"query\""); err != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(conn)
+		if err != nil {
+			t.Errorf("%s: the connection stays open: %v", media, err)
+		}
+		if !strings.Contains(string(all), want) {
+			t.Errorf("%s: %s", media, all)
+		}
 	}
 }
 
