@@ -21,10 +21,26 @@ func (v *Verifier) certificate(r *http.Request) (*Identity, error) {
 		return nil, errors.New("the client certificate was not verified by the listener")
 	}
 	leaf := r.TLS.PeerCertificates[0]
-	if time.Now().After(leaf.NotAfter) {
+	now := time.Now()
+	if now.After(leaf.NotAfter) {
 		// It was valid when the connection began.
 		return nil, errors.New("the client certificate has expired")
 	}
+	of := v.digests.sumBytes(leaf.Raw)
+	known := v.certificates.get(of, now)
+	if known == nil {
+		id, err := certificateIdentity(leaf)
+		if err != nil {
+			return nil, err
+		}
+		known = &verdict{identity: id, until: leaf.NotAfter}
+		v.certificates.put(of, known)
+	}
+	return known.identity, nil
+}
+
+// certificateIdentity is what a certificate says, which others have verified.
+func certificateIdentity(leaf *x509.Certificate) (*Identity, error) {
 	subject, trust, err := certificateName(leaf)
 	if err != nil {
 		return nil, err

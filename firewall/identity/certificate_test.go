@@ -258,3 +258,15 @@ func TestMutualTLS(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func BenchmarkCertificate(b *testing.B) {
+	ca := newAuthority(b)
+	v := newVerifier(b, Config{Anonymous: Deny})
+	r := ca.over(ca.issue(b, uris("spiffe://example.org/ns/a/sa/web")))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Authenticate(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -116,6 +116,37 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestCheckFiles(t *testing.T) {
+	is := newTestIssuer(t, "RS256")
+	c := Config{
+		JWT: []JWTConfig{
+			{JWKSFile: jwksFile(t, is)},
+			{JWKSFile: "/does/not/exist"},
+			{JWKSFile: writeFile(t, "f", "[]")},
+			{JWKSFile: jwksFile(t, is), Algorithms: []string{"ES256"}},
+			{Discovery: true},
+		},
+		Introspection: []IntrospectionConfig{{SecretFile: writeFile(t, "s", "x")}, {SecretFile: writeFile(t, "s", "")}, {}},
+		APIKeys:       &APIKeysConfig{File: writeFile(t, "k", "- {id: a}")},
+	}
+	want := []string{
+		"jwt[1].jwks_file: /does/not/exist: no such file",
+		"jwt[2].jwks_file: " + c.JWT[2].JWKSFile + ": is not a JWK set",
+		"jwt[3].jwks_file: " + c.JWT[3].JWKSFile + ": has no key that could verify a token",
+		"introspection[1].secret_file: " + c.Introspection[1].SecretFile + ": is empty",
+		"api_keys.file: " + c.APIKeys.File + ": [0] \"a\": needs exactly one",
+	}
+	got := c.CheckFiles()
+	if len(got) != len(want) {
+		t.Fatalf("got %v", got)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i].String(), want[i]) {
+			t.Errorf("got %q, not %q", got[i], want[i])
+		}
+	}
+}
+
 func TestSecretNeverShows(t *testing.T) {
 	const text = "hunter2"
 	type holder struct {

@@ -35,9 +35,10 @@ type introspector struct {
 	fetch     *fetcher
 	slots     chan struct{}
 	flights   singleflight.Group
+	stop      context.Context // ends the questions under way
 }
 
-func newIntrospector(c *IntrospectionConfig, fetch *fetcher) (*introspector, error) {
+func newIntrospector(stop context.Context, c *IntrospectionConfig, fetch *fetcher) (*introspector, error) {
 	in := &introspector{
 		url:       c.URL,
 		issuer:    c.Issuer,
@@ -46,6 +47,7 @@ func newIntrospector(c *IntrospectionConfig, fetch *fetcher) (*introspector, err
 		id:        c.ClientID,
 		fetch:     fetch,
 		slots:     make(chan struct{}, questionsAtOnce),
+		stop:      stop,
 	}
 	for _, audience := range c.Audiences {
 		in.audiences[audience] = true
@@ -131,7 +133,7 @@ func (in *introspector) ask(ctx context.Context, token string, of digest) (*verd
 		default:
 			return (*verdict)(nil), &unavailableError{reason: "too many unknown tokens at once to ask about this one"}
 		}
-		return in.question(context.WithoutCancel(ctx), token)
+		return in.question(in.stop, token)
 	})
 	select {
 	case result := <-flight:

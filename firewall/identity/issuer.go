@@ -33,18 +33,14 @@ func newIssuer(ctx, stop context.Context, c *JWTConfig, fetch *fetcher, o *optio
 	for _, audience := range c.Audiences {
 		is.audiences[audience] = true
 	}
-	allowed := c.Algorithms
-	if len(allowed) == 0 {
-		allowed = defaultAlgorithms()
-	}
+	allowed := c.algorithms()
 	is.source = &source[keySet]{
 		every: o.refresh,
 		parse: func(document []byte, prior *keySet) (*keySet, error) {
-			keys, err := parseKeys(document, allowed, prior)
-			if err == nil && prior == nil && len(keys.keys) == 0 {
-				return nil, fmt.Errorf("has no key that could verify a token: %q", keys.skipped)
+			if prior == nil {
+				return parseFirstKeys(document, allowed)
 			}
-			return keys, err
+			return parseKeys(document, allowed, prior)
 		},
 		retire: retireKeys,
 		count:  func(keys *keySet) (int, []string) { return len(keys.keys), keys.skipped },
@@ -68,6 +64,24 @@ func newIssuer(ctx, stop context.Context, c *JWTConfig, fetch *fetcher, o *optio
 		is.source.load = func(ctx context.Context) ([]byte, error) { return fetch.get(ctx, c.JWKSURL) }
 	}
 	return is, is.source.start(ctx, stop, c.OnUnreachable == Continue)
+}
+
+// algorithms returns the configured algorithms or the default ones.
+func (c *JWTConfig) algorithms() []string {
+	if len(c.Algorithms) == 0 {
+		return defaultAlgorithms()
+	}
+	return c.Algorithms
+}
+
+// parseFirstKeys is parseKeys at the start, where a set without a usable key
+// is a mistake; later it is how an issuer takes its last key back.
+func parseFirstKeys(document []byte, allowed []string) (*keySet, error) {
+	keys, err := parseKeys(document, allowed, nil)
+	if err == nil && len(keys.keys) == 0 {
+		return nil, fmt.Errorf("has no key that could verify a token: %q", keys.skipped)
+	}
+	return keys, err
 }
 
 // retireKeys revokes the keys of prior that next does not have.

@@ -25,13 +25,14 @@ type Verifier struct {
 	keys          *apiKeys // nil: none
 	clients       clientRule
 
-	digests   *digester
-	verified  *cache // verdicts on JWTs
-	opaque    *cache // verdicts on opaque tokens
-	cookies   []string
-	challenge string // to a request without credential
-	rejected  string // to one whose credential is bad
-	peers     bool   // peer certificates were verified by the listener
+	digests      *digester
+	verified     *cache // verdicts on JWTs
+	opaque       *cache // verdicts on opaque tokens
+	certificates *cache // identities of certificates, which each connection verifies
+	cookies      []string
+	challenge    string // to a request without credential
+	rejected     string // to one whose credential is bad
+	peers        bool   // peer certificates were verified by the listener
 
 	fetch   *fetcher
 	sources []interface {
@@ -99,14 +100,15 @@ func New(ctx context.Context, c Config, opts ...Option) (*Verifier, error) {
 	}
 	stop, cancel := context.WithCancel(context.Background())
 	v := &Verifier{
-		issuers:  make(map[string]*issuer),
-		clients:  newClientRule(&c),
-		digests:  newDigester(),
-		verified: newCache(o.cacheSize),
-		opaque:   newCache(o.cacheSize),
-		peers:    o.peers,
-		fetch:    newFetcher(o.transport),
-		cancel:   cancel,
+		issuers:      make(map[string]*issuer),
+		clients:      newClientRule(&c),
+		digests:      newDigester(),
+		verified:     newCache(o.cacheSize),
+		opaque:       newCache(o.cacheSize),
+		certificates: newCache(o.cacheSize),
+		peers:        o.peers,
+		fetch:        newFetcher(o.transport),
+		cancel:       cancel,
 	}
 	if c.Anonymous == Allow {
 		v.anonymous = &Identity{Method: MethodAnonymous}
@@ -134,7 +136,7 @@ func (v *Verifier) build(ctx, stop context.Context, c *Config, o *options) error
 		}
 	}
 	for i := range c.Introspection {
-		in, err := newIntrospector(&c.Introspection[i], v.fetch)
+		in, err := newIntrospector(stop, &c.Introspection[i], v.fetch)
 		if err != nil {
 			return err
 		}
@@ -168,7 +170,8 @@ func challenges(c *Config) (missing, bad string) {
 }
 
 // Close ends the background work and returns when it has ended. Requests
-// may still be authenticated with what is known.
+// may still be authenticated, by what is known: nothing is fetched or asked
+// any more.
 func (v *Verifier) Close() error {
 	v.closed.Do(func() {
 		v.cancel()
