@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -137,6 +138,7 @@ func (p priced) print(w io.Writer) error {
 type batchLine struct {
 	Query         string          `json:"query"`
 	OperationName string          `json:"operationName"`
+	Operation     string          `json:"operation"` // the same, as the flag spells it
 	Variables     json.RawMessage `json:"variables"`
 	Response      json.RawMessage `json:"response"`
 }
@@ -174,7 +176,7 @@ func (e *explainCommand) priceBatch(c *console) error {
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			result.Error = "the line is not a JSON object: " + err.Error()
 		} else {
-			result = priceOne(s, m, line.Query, line.OperationName, line.Variables, line.Response)
+			result = priceOne(s, m, line.Query, cmp.Or(line.OperationName, line.Operation), line.Variables, line.Response)
 		}
 		refused = refused || result.Error != ""
 		if err := out.Encode(result); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -81,7 +82,7 @@ func readBounded(path string) ([]byte, error) {
 // Parse reads a configuration from text; path names it in problems and is what
 // relative paths start from.
 func Parse(path string, text []byte) (*File, error) {
-	r := &reader{file: path, lookup: os.LookupEnv}
+	r := &reader{file: path, lookup: os.LookupEnv, keys: map[place]string{}}
 	f := &File{Path: path, Config: firewall.DefaultConfig()}
 	root := &yaml.Node{}
 	if err := yaml.Load(text, root); err != nil {
@@ -216,8 +217,11 @@ func (f *File) Sources() []string {
 type reader struct {
 	file     string
 	lookup   func(string) (string, bool)
+	keys     map[place]string // of values, by where they stand
 	problems []Problem
 }
+
+type place struct{ line, column int }
 
 func (r *reader) add(n *yaml.Node, format string, args ...any) {
 	r.problems = append(r.problems, Problem{r.file, n.Line, n.Column, fmt.Sprintf(format, args...)})
@@ -233,7 +237,14 @@ func (r *reader) yamlError(err error) {
 	var many *yaml.LoadErrors
 	if errors.As(err, &many) {
 		for _, e := range many.Errors {
-			r.problems = append(r.problems, Problem{r.file, e.Mark.Line, e.Mark.Column, strings.TrimPrefix(e.Message, "yaml: ")})
+			message := strings.TrimPrefix(e.Message, "yaml: ")
+			if m := misfit.FindStringSubmatch(message); m != nil {
+				message = m[1] + " is not " + expected(m[2])
+			}
+			if key := r.keys[place{e.Mark.Line, e.Mark.Column}]; key != "" {
+				message = key + " " + message
+			}
+			r.problems = append(r.problems, Problem{r.file, e.Mark.Line, e.Mark.Column, message})
 		}
 		return
 	}
@@ -243,6 +254,28 @@ func (r *reader) yamlError(err error) {
 		return
 	}
 	r.problems = append(r.problems, Problem{File: r.file, Message: err.Error()})
+}
+
+// misfit is the library's way to say that a value has another type.
+var misfit = regexp.MustCompile("^cannot construct !!\\w+ (`.*`|.*) into (\\S+)$")
+
+// expected says in words what a Go type is written as.
+func expected(goType string) string {
+	switch {
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	case strings.HasPrefix(goType, "int"), strings.HasPrefix(goType, "uint"):
+		return "a whole number"
+	case strings.HasPrefix(goType, "float"):
+		return "a number"
+	case goType == "bool":
+		return "true or false"
+	case goType == "string":
+		return "a text"
+	case goType == "time.Duration":
+		return "a duration such as 250ms, 10s or 5m"
+	}
+	return "a mapping of keys"
 }
 
 func (r *reader) err() error {

@@ -2,6 +2,7 @@ package configfile
 
 import (
 	"encoding"
+	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -26,6 +27,7 @@ func (r *reader) walk(n *yaml.Node, t reflect.Type, path string) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	r.keys[place{n.Line, n.Column}] = path
 	switch n.Kind {
 	case yaml.ScalarNode:
 		r.expand(n)
@@ -37,8 +39,8 @@ func (r *reader) walk(n *yaml.Node, t reflect.Type, path string) {
 		if t.Kind() == reflect.Slice {
 			elem = t.Elem()
 		}
-		for _, item := range n.Content {
-			r.walk(item, elem, path)
+		for i, item := range n.Content {
+			r.walk(item, elem, fmt.Sprintf("%s[%d]", path, i))
 		}
 	case yaml.MappingNode:
 		r.mapping(n, t, path)
