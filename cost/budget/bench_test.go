@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/alicebob/miniredis/v2"
 )
 
 const benchClients = 1_000_000
@@ -126,4 +128,66 @@ func BenchmarkMemoryAdmission(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// benchStore is a server for a benchmark: the real one when it is installed.
+func benchStore(b *testing.B) (*Redis, *roundTrips) {
+	b.Helper()
+	url := ""
+	if binary := redisBinary(b); binary != "" {
+		url = startRedis(b, binary).url()
+	} else {
+		url = "redis://" + miniredis.RunT(b).Addr()
+	}
+	r := mustRedis(b, RedisOptions{URL: url, Timeout: patience})
+	trips := new(roundTrips)
+	r.client.AddHook(trips)
+	return r, trips
+}
+
+func benchOperations(b *testing.B, ledger Ledger, trips *roundTrips) {
+	charges := operation("alice", 100)
+	for i := range charges {
+		if !charges[i].Window.Slots() {
+			charges[i].Window.Amount = 1 << 40
+		}
+	}
+	run := func() bool {
+		receipt, err := ledger.Spend(b.Context(), charges)
+		if err != nil {
+			b.Error(err)
+			return false
+		}
+		if err := ledger.Settle(b.Context(), receipt, []float64{1, 1, 40}); err != nil {
+			b.Error(err)
+			return false
+		}
+		return true
+	}
+	for range 1000 { // loads the scripts, and the slices grow
+		run()
+	}
+	trips.commands.Store(0)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() && run() {
+			continue
+		}
+	})
+	b.ReportMetric(float64(trips.commands.Load())/float64(b.N), "trips/op")
+}
+
+// BenchmarkRedis is one operation of three charges: a spend and a settlement are two round trips.
+func BenchmarkRedis(b *testing.B) {
+	r, trips := benchStore(b)
+	benchOperations(b, r, trips)
+}
+
+// BenchmarkLeasing is the same with slices taken ahead.
+func BenchmarkLeasing(b *testing.B) {
+	r, trips := benchStore(b)
+	ledger := NewLeasing(r, LeasingOptions{})
+	defer ledger.Close()
+	benchOperations(b, ledger, trips)
 }

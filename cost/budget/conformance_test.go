@@ -2,9 +2,9 @@ package budget
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,9 +20,8 @@ import (
 // ledgerUnderTest is what every ledger of a store offers.
 type ledgerUnderTest interface {
 	Ledger
-	Balance(ctx context.Context, key string, w Window) (Balance, error)
-	Reset(ctx context.Context, keys ...string) error
-	Close() error
+	Inspector
+	io.Closer
 }
 
 // TestConformance runs testdata/ledger against each ledger.

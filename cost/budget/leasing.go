@@ -11,7 +11,7 @@ import (
 
 // LeasingOptions shape a Leasing. The zero value is usable.
 type LeasingOptions struct {
-	// Operations is how many operations a slice is meant to last for; 0 means 128. A key's first slice is of one operation
+	// Operations is how many operations a slice is meant to last for; 0 means 256. A key's first slice is of one operation
 	// and each further one of twice as many while they are spent within Hold, so that a client seen once leaves nothing behind.
 	Operations int
 	// Share is the most of a window's capacity that is taken ahead, above 0 and at most 1; 0 means 0.05. Of slots at least one is taken.
@@ -60,7 +60,7 @@ var _ Ledger = (*Leasing)(nil)
 // NewLeasing leases from store, which it does not own: Close leaves it open.
 func NewLeasing(store Ledger, o LeasingOptions) *Leasing {
 	if o.Operations <= 0 {
-		o.Operations = 128
+		o.Operations = 256
 	}
 	if !(o.Share > 0 && o.Share <= 1) {
 		o.Share = 0.05
@@ -91,10 +91,10 @@ func (l *Leasing) Close() error {
 	var failed error
 	for _, p := range pools {
 		p.mu.Lock()
+		p.closed = true
 		back := p.giveBack(p.credit)
-		p.credit = min(p.credit, 0)
 		p.mu.Unlock()
-		if err := l.give(context.Background(), back); err != nil {
+		if err := errors.Join(l.give(context.Background(), back), l.owe(context.Background(), p)); err != nil {
 			failed = err
 		}
 	}
@@ -371,11 +371,35 @@ func (l *Leasing) Settle(ctx context.Context, receipt Receipt, actual []float64)
 		if actual != nil {
 			amount = actual[i]
 		}
-		if err := l.give(ctx, n.settle(amount, &l.options)); err != nil {
+		if err := errors.Join(l.give(ctx, n.settle(amount, &l.options)), l.owe(ctx, n.pool)); err != nil {
 			failed = err
 		}
 	}
 	return failed
+}
+
+// owe charges the store for what was spent beyond the credit when no slice can be spared whose settlement would tell it. A bucket in debt
+// takes no new charge: then it stays with the pool and the next call here pays it.
+func (l *Leasing) owe(ctx context.Context, p *pool) error {
+	p.mu.Lock()
+	owed, w := -p.credit, p.window
+	if owed <= 0 || w.Slots() {
+		p.mu.Unlock()
+		return nil
+	}
+	p.credit = 0
+	p.mu.Unlock()
+	receipt, err := l.store.Spend(context.WithoutCancel(ctx), []Charge{{Key: p.key, Window: w}})
+	if err == nil {
+		return l.store.Settle(ctx, receipt, []float64{owed})
+	}
+	p.mu.Lock()
+	p.credit -= owed
+	p.mu.Unlock()
+	if errors.As(err, new(*ExceededError)) {
+		return nil
+	}
+	return err
 }
 
 // give tells the store what a pool does not need, or owes.
@@ -424,7 +448,9 @@ func (l *Leasing) tidyPool(p *pool, now time.Time) {
 	idle := len(p.slices) == 0 && p.credit >= 0 && p.first == nil && renew == 0
 	w := p.window
 	p.mu.Unlock()
-	_ = l.give(l.ctx, back) // a Breaker below keeps what fails; without one the store keeps the slice as spent
+	// A Breaker below keeps what fails; without one the store keeps a slice as spent, and a debt is tried again.
+	_ = l.give(l.ctx, back)
+	_ = l.owe(l.ctx, p)
 	if renew > 0 {
 		receipt, err := l.store.Spend(l.ctx, []Charge{{Key: p.key, Window: w, Amount: renew}})
 		p.mu.Lock()

@@ -25,6 +25,7 @@ type pool struct {
 	refused   float64        // the amount that it refused
 	refusedAt time.Time
 
+	closed      bool    // nothing is to be held any more
 	first, last *node   // reservations, oldest first
 	reserved    float64 // sum of them
 }
@@ -91,6 +92,9 @@ func (p *pool) expire(now time.Time) {
 // limit is the most credit that is held ahead.
 func (p *pool) limit(o *LeasingOptions) float64 {
 	most := o.Share * p.window.capacity()
+	if p.closed {
+		return 0
+	}
 	if p.window.Slots() {
 		return math.Min(maxSlotAmount, math.Max(1, math.Floor(most)))
 	}
@@ -137,24 +141,33 @@ func (p *pool) prune(now time.Time, o *LeasingOptions) {
 		return
 	}
 	keep, sum := len(p.slices), 0.0
-	for keep > 0 && sum < p.credit+p.reserved && now.Sub(p.slices[keep-1].taken) < o.Lease {
+	for keep > 0 && (sum < p.credit+p.reserved || sum == 0 && p.first != nil) && now.Sub(p.slices[keep-1].taken) < o.Lease {
 		keep--
 		sum += p.slices[keep].amount
 	}
 	p.slices = append(p.slices[:0], p.slices[keep:]...)
 }
 
-// giveBack is how to return up to amount of credit: of slots whole slices, else parts of the oldest. The caller lowers credit.
+// giveBack takes up to amount from the credit and says how to return it. A slice settles once: of slots only whole slices
+// go back, and of a window a part of one only while the others cover what is left, since what reservations refund must
+// find slices to go back by.
 func (p *pool) giveBack(amount float64) []settlement {
 	var back []settlement
+	sum := 0.0
+	for _, s := range p.slices {
+		sum += s.amount
+	}
 	kept := p.slices[:0]
 	for _, s := range p.slices {
 		part := math.Min(amount, s.amount)
-		if part <= 0 || p.window.Slots() && part < s.amount {
+		whole := part == s.amount
+		if part <= 0 || !whole && (p.window.Slots() || sum-s.amount < p.credit-part+p.reserved) {
 			kept = append(kept, s)
 			continue
 		}
 		amount -= part
+		sum -= s.amount
+		p.credit -= part
 		back = append(back, settlement{receipt: s.receipt, actual: []float64{s.amount - part}})
 	}
 	clear(p.slices[len(kept):])
@@ -170,20 +183,11 @@ func (p *pool) stale(now time.Time, o *LeasingOptions) []settlement {
 			fresh += s.amount
 		}
 	}
-	excess := p.credit - fresh
-	if excess <= 0 {
-		p.prune(now, o)
-		return nil
-	}
-	back := p.giveBack(excess)
-	if !p.window.Slots() {
-		p.credit -= excess
-	} else {
-		for _, s := range back {
-			p.credit -= s.receipt.Charges[0].Amount
-		}
-	}
+	back := p.giveBack(p.credit - fresh)
 	p.prune(now, o)
+	if len(p.slices) == 0 && p.first == nil {
+		p.credit = math.Min(0, p.credit) // of slices that the store has forgotten
+	}
 	return back
 }
 
@@ -214,22 +218,36 @@ func (n *node) settle(actual float64, o *LeasingOptions) []settlement {
 	p.unlink(n)
 	if p.window.Slots() {
 		p.credit += n.amount
+		if p.closed {
+			return p.giveBack(p.credit)
+		}
 		return nil
 	}
 	p.credit += n.amount - actual
-	if over := p.credit - p.limit(o); over > 0 && actual < n.amount {
-		back := p.giveBack(over)
-		p.credit -= over
-		return back
+	if actual < n.amount {
+		return p.giveBack(p.credit - p.limit(o))
 	}
-	if newest := len(p.slices) - 1; p.credit < 0 && newest >= 0 {
-		s := p.slices[newest]
-		p.slices = p.slices[:newest]
-		owed := settlement{receipt: s.receipt, actual: []float64{s.amount - p.credit}}
-		p.credit = 0
-		return []settlement{owed}
+	return p.payBack()
+}
+
+// payBack says how to charge the store with what was spent beyond the credit by the newest slice, if it can be spared.
+func (p *pool) payBack() []settlement {
+	newest := len(p.slices) - 1
+	if p.credit >= 0 || newest < 0 {
+		return nil
 	}
-	return nil
+	sum := 0.0
+	for _, s := range p.slices[:newest] {
+		sum += s.amount
+	}
+	if sum < p.reserved {
+		return nil
+	}
+	s := p.slices[newest]
+	p.slices = p.slices[:newest]
+	owed := settlement{receipt: s.receipt, actual: []float64{s.amount - p.credit}}
+	p.credit = 0
+	return []settlement{owed}
 }
 
 func (p *pool) refuse(e *ExceededError, now time.Time) {

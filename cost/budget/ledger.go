@@ -60,6 +60,14 @@ type Ledger interface {
 	Settle(ctx context.Context, receipt Receipt, actual []float64) error
 }
 
+// Inspector shows and resets the buckets of a store, for its operator.
+type Inspector interface {
+	// Balance is the state of a bucket now; it charges nothing. A bucket that is not known is full.
+	Balance(ctx context.Context, key string, w Window) (Balance, error)
+	// Reset makes buckets of windows full. Slots stay with those who hold them: Settle releases them.
+	Reset(ctx context.Context, keys ...string) error
+}
+
 // Cancel settles a receipt at nothing: the operation did not run. Final charges stay spent.
 func Cancel(ctx context.Context, ledger Ledger, receipt Receipt) error {
 	return ledger.Settle(ctx, receipt, make([]float64, len(receipt.Charges)))

@@ -39,7 +39,10 @@ type Memory struct {
 	shard [shardCount]shard
 }
 
-var _ Ledger = (*Memory)(nil)
+var (
+	_ Ledger    = (*Memory)(nil)
+	_ Inspector = (*Memory)(nil)
+)
 
 // NewMemory makes an empty ledger. Negative options are taken as 0.
 func NewMemory(o MemoryOptions) *Memory {
@@ -290,6 +293,9 @@ func (m *Memory) settle(c *Charge, handle handle, actual float64) error {
 
 // Balance is the state of a bucket now; it charges nothing. A bucket that is not known is full.
 func (m *Memory) Balance(_ context.Context, key string, w Window) (Balance, error) {
+	if why := w.problem(); why != "" {
+		return Balance{}, &ChargeError{Key: key, Reason: why}
+	}
 	print := m.fingerprint(key)
 	s := &m.shard[print.shard()]
 	s.mu.Lock()

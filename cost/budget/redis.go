@@ -11,6 +11,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,7 +72,10 @@ type Redis struct {
 	count   atomic.Uint64
 }
 
-var _ Ledger = (*Redis)(nil)
+var (
+	_ Ledger    = (*Redis)(nil)
+	_ Inspector = (*Redis)(nil)
+)
 
 var (
 	//go:embed lua/clock.lua
@@ -82,11 +86,21 @@ var (
 	settleLua string
 	//go:embed lua/balance.lua
 	balanceLua string
+	//go:embed lua/reset.lua
+	resetLua string
 
 	spendScript   = redis.NewScript(clockLua + spendLua)
 	settleScript  = redis.NewScript(clockLua + settleLua)
 	balanceScript = redis.NewScript(clockLua + balanceLua)
+	resetScript   = redis.NewScript(resetLua)
 )
+
+// silent keeps go-redis from writing to standard error: what it has to say is in the errors.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+var silence = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
 
 // NewRedis checks the options and connects to nothing: a server that is down is a *StoreError of the operations.
 func NewRedis(o RedisOptions) (*Redis, error) {
@@ -102,6 +116,7 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	if o.Lease <= 0 {
 		o.Lease = defaultLease
 	}
+	silence()
 	r := &Redis{prefix: o.Prefix, timeout: o.Timeout, lease: o.Lease}
 	var seed [8]byte
 	rand.Read(seed[:])
@@ -308,13 +323,13 @@ func (r *Redis) Balance(ctx context.Context, key string, w Window) (Balance, err
 	return level{used: used}.balance(w), nil
 }
 
-// Reset makes buckets full. Of slots it forgets who holds one: what is in flight is then no longer counted. Reservations that are open still settle: a
-// refund then finds a full bucket.
+// Reset makes buckets of windows full, and takes no slot from those who hold one. Reservations that are open still settle: a
+// refund then finds a full bucket. It takes a round trip for each key.
 func (r *Redis) Reset(ctx context.Context, keys ...string) error {
 	ctx, stop := context.WithTimeout(ctx, r.timeout)
 	defer stop()
 	for _, key := range keys {
-		if err := r.client.Del(ctx, r.bucketKey(key)).Err(); err != nil {
+		if err := resetScript.Run(ctx, r.client, []string{r.bucketKey(key)}).Err(); err != nil {
 			return &StoreError{Op: "reset", Err: err}
 		}
 	}

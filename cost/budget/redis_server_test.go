@@ -14,7 +14,7 @@ import (
 
 // server is a redis-server of the test's own, on a free port of loopback.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	binary string
 	dir    string
 	port   int
@@ -25,7 +25,7 @@ type server struct {
 
 // redisBinary is the server's program; "" when there is none, which the test's log then says. With GRAPHWARD_REQUIRE_TOOLS=1 it
 // must be there.
-func redisBinary(t *testing.T) string {
+func redisBinary(t testing.TB) string {
 	t.Helper()
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -41,7 +41,7 @@ func redisBinary(t *testing.T) string {
 }
 
 // startRedis starts a server that ends with the test.
-func startRedis(t *testing.T, binary string, args ...string) *server {
+func startRedis(t testing.TB, binary string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: args}
 	s.start()
@@ -49,7 +49,7 @@ func startRedis(t *testing.T, binary string, args ...string) *server {
 	return s
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *server) signal(sig syscall.Signal) {
 }
 
 // startCluster starts a cluster of one node that holds all slots, which refuses keys of different slots in one script.
-func startCluster(t *testing.T, binary string) *server {
+func startCluster(t testing.TB, binary string) *server {
 	t.Helper()
 	s := startRedis(t, binary, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
 	s.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
