@@ -222,9 +222,5 @@ func (p *printer) value(v *ast.Value) {
 
 // string prints a plain string of the same value.
 func (p *printer) string(s string) {
-	p.byte('"')
-	for _, r := range s {
-		p.out = appendStringRune(p.out, r)
-	}
-	p.byte('"')
+	p.out = appendString(p.out, s)
 }

@@ -357,11 +357,7 @@ func (s *scanner) blockString() error {
 			s.pos += 3
 			s.replace(start)
 			before := len(s.out)
-			s.out = append(s.out, '"')
-			for _, r := range blockStringValue(raw) {
-				s.out = appendStringRune(s.out, r)
-			}
-			s.out = append(s.out, '"')
+			s.out = appendString(s.out, blockStringValue(raw))
 			if s.line > line {
 				for range s.line - line {
 					s.out = append(s.out, '\n')
@@ -420,6 +416,20 @@ func (s *scanner) pad(n int) {
 	for range max(n, 0) {
 		s.out = append(s.out, ' ')
 	}
+}
+
+// appendString appends a plain GraphQL string of value s, quotes and all.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c == 0x7F {
+			dst = appendStringRune(append(dst, s[start:i]...), rune(c))
+			start = i + 1
+		}
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
 }
 
 // appendStringRune appends r as it stands inside a plain GraphQL string.

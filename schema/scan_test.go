@@ -236,7 +236,7 @@ func FuzzScan(f *testing.F) {
 			}
 			return
 		}
-		if !utf8.ValidString(text) || len(text) > 4*len(document)+1 {
+		if !utf8.ValidString(text) || len(text) > 6*len(document)+1 {
 			t.Fatalf("%d bytes became %d", len(document), len(text))
 		}
 		seen, lexErr := lex(text)
