@@ -140,7 +140,7 @@ func (w *breakdown) group(i int32, count float64, want pair) {
 	if g.child >= 0 {
 		child = w.p.scopePrice(g.child, w.x).pair
 	}
-	n, nodes, _ := w.p.multiplier(g, w.x)
+	n, nodes, _ := w.p.multiplier(g, child, w.x)
 	call := w.p.call(g, w.vars, w.x)
 	if w.p.model.algebra.ibm {
 		call = max(0, call)

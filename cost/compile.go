@@ -32,12 +32,19 @@ func (m *Model) Compile(op *schema.Operation) (*Program, error) {
 	root := m.outputs[rootType(m.schema, op.Kind)]
 	id := c.scope([]piece{{nil, alwaysLive}}, root, 0)
 	if c.exhausted {
-		c = newCompiler(m, op)
-		c.p.approximate = true
-		id = c.syntacticScope(op.Definition.SelectionSet, root, 0)
+		return m.compileSyntactic(op), nil
 	}
 	c.p.finish(id, root, op)
 	return c.p, nil
+}
+
+// compileSyntactic builds the approximate program.
+func (m *Model) compileSyntactic(op *schema.Operation) *Program {
+	root := m.outputs[rootType(m.schema, op.Kind)]
+	c := newCompiler(m, op)
+	c.p.approximate = true
+	c.p.finish(c.syntacticScope(op.Definition.SelectionSet, root, 0), root, op)
+	return c.p
 }
 
 func rootType(s *schema.Schema, kind ast.Operation) string {
@@ -203,6 +210,9 @@ func (c *compiler) scopeKey(pieces []piece, t *outputType, ctx int32) []byte {
 	key := binary.AppendUvarint(c.key[:0], uint64(t.id))
 	key = binary.AppendUvarint(key, uint64(ctx))
 	if len(pieces) > 1 {
+		for _, p := range pieces {
+			c.fieldID(p.field) // in the order of the document
+		}
 		slices.SortFunc(pieces, func(a, b piece) int { return int(c.fieldID(a.field) - c.fieldID(b.field)) })
 	}
 	for _, p := range pieces {
@@ -468,11 +478,10 @@ func (c *compiler) group(o *occurrences, spec *fieldSpec, coordinate string, ctx
 	if c.exhausted {
 		return -1
 	}
-	g.length = c.listLength(&g, ctx.sizes)
 	return c.p.addGroup(g)
 }
 
-// pricedGroup is a group without its child and its length.
+// pricedGroup is a group without its child.
 func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, coordinate string, ctx context) group {
 	f := o.pieces[0].field
 	if ctx.flat && spec.byType {
@@ -480,6 +489,7 @@ func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, coordinate strin
 	}
 	g := group{key: o.key, spec: spec, coordinate: coordinate, child: -1}
 	g.expected = c.expected(f, spec)
+	g.length = c.listLength(spec, g.expected, ctx.sizes)
 	g.call = spec.call
 	g.terms.lo = int32(len(c.p.terms))
 	for _, a := range spec.priced {

@@ -220,7 +220,7 @@ func (c *compiler) literalCost(v *ast.Value, s *inputSpec, element bool) float64
 		return 0
 	}
 	if c.model.algebra.apollo {
-		return c.routerLiteral(v, s)
+		return c.routerLiteral(v, s, element)
 	}
 	own := s.own
 	if element {
@@ -247,10 +247,15 @@ func (c *compiler) contentLiteral(v *ast.Value, s *inputSpec) float64 {
 	return sum
 }
 
-func (c *compiler) routerLiteral(v *ast.Value, s *inputSpec) float64 {
+// routerLiteral is routerCost for a literal. A single value where a list is
+// expected is a list of one, as it is in coerced variables.
+func (c *compiler) routerLiteral(v *ast.Value, s *inputSpec, element bool) float64 {
 	own := 0.0
 	if s.explicit {
 		own = s.own
+	}
+	if s.list && !element && v.Kind != ast.ListValue && v.Kind != ast.NullValue {
+		return own + c.routerLiteral(v, s, true)
 	}
 	switch v.Kind {
 	case ast.NullValue:

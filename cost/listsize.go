@@ -135,19 +135,31 @@ func (b *modelBuilder) resolveListSize(key string, l ListSize, f *ast.FieldDefin
 		}
 		out.slicing = append(out.slicing, slicingPath{text: text, arg: arg, path: path[1:]})
 	}
+	b.resolveSizedFields(key, l, spec, out)
+	return out
+}
+
+// resolveSizedFields checks the sized fields. Servers annotate every connection
+// with edges and nodes, whichever it has: one that exists is enough.
+func (b *modelBuilder) resolveSizedFields(key string, l ListSize, spec *fieldSpec, out *listSpec) {
+	var missing []string
 	for _, text := range l.SizedFields {
 		path := splitPath(text)
-		if len(path) == 0 {
-			b.problem(key, "a sized field has no name")
-			continue
+		bad := "a sized field has no name"
+		if len(path) > 0 {
+			bad = b.badFieldPath(spec.returns.name, path)
 		}
-		if bad := b.badFieldPath(spec.returns.name, path); bad != "" {
-			b.problem(key, strconv.Quote(text)+": "+bad)
-			continue
+		if bad == "" {
+			out.sized = append(out.sized, path)
+		} else {
+			missing = append(missing, strconv.Quote(text)+": "+bad)
 		}
-		out.sized = append(out.sized, path)
 	}
-	return out
+	if len(out.sized) == 0 {
+		for _, m := range missing {
+			b.problem(key, m)
+		}
+	}
 }
 
 // splitPath reads "a.b.c" and "a { b { c } }" alike.

@@ -293,7 +293,7 @@ func (b *modelBuilder) priceField(spec *fieldSpec, def *ast.Definition, coordina
 			spec.itemA = own
 		}
 	case alg.github:
-		if t.connection || spec.list && t.composite {
+		if t.connection && !spec.list || spec.list && t.composite && !spec.page {
 			spec.call = 1
 		}
 		spec.countNodes = t.connection && !spec.list && spec.size != nil

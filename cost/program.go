@@ -220,7 +220,7 @@ func (p *Program) price(i int32, vars *schema.Variables, x *scratch) priced {
 	if g.child >= 0 {
 		child = p.scopePrice(g.child, x)
 	}
-	n, own, bad := p.multiplier(g, x)
+	n, own, bad := p.multiplier(g, child.pair, x)
 	alg := &p.model.algebra
 	call := p.call(g, vars, x)
 	if alg.ibm {
@@ -235,8 +235,9 @@ func (p *Program) price(i int32, vars *schema.Variables, x *scratch) priced {
 }
 
 // multiplier returns how often the group's items are paid, what its own size
-// adds to component b, and whether a size is refused.
-func (p *Program) multiplier(g *group, x *scratch) (n, own float64, bad bool) {
+// adds to component b, and whether a size is refused. A list whose members cost
+// nothing is not refused for having no bound.
+func (p *Program) multiplier(g *group, child pair, x *scratch) (n, own float64, bad bool) {
 	n = 1
 	if g.expected >= 0 {
 		e := p.size(g.expected, x)
@@ -247,7 +248,8 @@ func (p *Program) multiplier(g *group, x *scratch) (n, own float64, bad bool) {
 	}
 	if g.length >= 0 {
 		l := p.size(g.length, x)
-		n, bad = l.value, bad || l.bad
+		n = l.value
+		bad = bad || l.bad && (g.spec.itemA != 0 || g.spec.itemB != 0 || child != pair{})
 		if g.spec.page && p.model.algebra.logSize {
 			n = logarithmic(n)
 		}

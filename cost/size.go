@@ -287,16 +287,14 @@ func (m *Model) sizeError(coordinate string, op *sizeOp, vars *schema.Variables)
 	return &SlicingError{Coordinate: coordinate, Arguments: names, Present: present(numbers, nulls)}
 }
 
-// listLength returns the op for the size of the list that the group returns, -1
-// when it returns none. A list that costs nothing, however long, is never
-// refused for being unbounded.
-func (c *compiler) listLength(g *group, ctx []sizing) int32 {
-	spec, expected := g.spec, g.expected
+// listLength returns the op for the size of the list that the field returns, -1
+// when it returns none.
+func (c *compiler) listLength(spec *fieldSpec, expected int32, ctx []sizing) int32 {
 	if !spec.list {
 		return -1
 	}
 	op := sizeOp{own: -1, fallback: c.model.algebra.listSize}
-	op.refuse = c.model.algebra.refuse && (spec.itemA != 0 || spec.itemB != 0 || c.p.costs(g.child))
+	op.refuse = c.model.algebra.refuse
 	if spec.size != nil && len(spec.size.sized) == 0 {
 		op.own = expected
 	}
@@ -318,15 +316,6 @@ func (c *compiler) listLength(g *group, ctx []sizing) int32 {
 		return id
 	}
 	return c.addSize(op)
-}
-
-// costs reports whether a scope can cost anything; -1 cannot.
-func (p *Program) costs(i int32) bool {
-	if i < 0 {
-		return false
-	}
-	s := &p.scopes[i]
-	return !s.constant || s.value != priced{}
 }
 
 // chosenSize picks the size of a list: what is handed down goes before what the

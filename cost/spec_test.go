@@ -189,9 +189,15 @@ func checkFlags(t *testing.T, got Estimate, want []string) {
 	}
 }
 
+// reporter is what *testing.T and *rapid.T share.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 // checkInvariants holds for every estimate: finite, not negative, bounded, the
 // breakdown sums to the total, and the JSON report can be written.
-func checkInvariants(t testing.TB, p *Program, vars *schema.Variables, e Estimate, err error) {
+func checkInvariants(t reporter, p *Program, vars *schema.Variables, e Estimate, err error) {
 	t.Helper()
 	for name, v := range numbers(e) {
 		if math.IsNaN(v) || v < 0 || v > Saturation {
@@ -214,7 +220,7 @@ func checkInvariants(t testing.TB, p *Program, vars *schema.Variables, e Estimat
 	}
 	r, _ := p.Report(vars, nil)
 	if _, err := json.Marshal(r); err != nil {
-		t.Error(err)
+		t.Errorf("%v", err)
 	}
 }
 

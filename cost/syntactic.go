@@ -100,6 +100,5 @@ func (c *compiler) syntacticGroup(f *ast.Field, spec *fieldSpec, ctx int32) int3
 	if spec.returns.composite {
 		g.child = c.syntacticScope(f.SelectionSet, spec.returns, c.context(g.spec, g.expected, c.contexts[ctx]))
 	}
-	g.length = c.listLength(&g, c.contexts[ctx].sizes)
 	return c.p.addGroup(g)
 }
