@@ -160,14 +160,11 @@ func (w *breakdown) group(i int32, count float64, want pair) {
 	}
 }
 
-// ownPart is what a group adds to n times its child; the group's price is cut
-// at zero.
+// ownPart is what a group adds to n times its child: its members and the whole
+// are cut at zero.
 func ownPart(call, n, item, child float64) float64 {
-	own := call + times(n, item)
-	if below := times(n, child); own < -below {
-		return -below
-	}
-	return own
+	below := times(n, child)
+	return max(call+max(times(n, item), -below), -below)
 }
 
 func (w *breakdown) add(coordinate string, count, cost float64) {

@@ -53,7 +53,7 @@ func (m *Model) computeDigest() [32]byte {
 	e.text(string(m.profile))
 	e.floats(m.algebra.listSize)
 	e.flags(m.algebra.refuse, m.options.IgnoreRequireOne)
-	e.text(string(m.options.NegativeSize))
+	e.flags(m.options.NegativeSize == NegativeFallback)
 	e.number(m.algebra.pageSize.Min)
 	e.number(m.algebra.pageSize.Max)
 	e.flags(m.algebra.pageSize.Required)

@@ -123,8 +123,8 @@ func (p PageSize) over(own PageSize) PageSize {
 
 // algebra is the arithmetic of a profile. A priced response key costs
 //
-//	a = max(0, call + n*(itemA + child.a))
-//	b = max(0, size + n*(itemB + child.b))
+//	a = max(0, call + max(0, n*(itemA + child.a)))
+//	b = max(0, size + max(0, n*(itemB + child.b)))
 //
 // where call is paid once per parent, the items once per list member, and size
 // (the length of a connection) only where countNodes says so.

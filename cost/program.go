@@ -226,8 +226,8 @@ func (p *Program) price(i int32, vars *schema.Variables, x *scratch) priced {
 	if alg.ibm {
 		call = max(0, call)
 	}
-	out.a = max(0, call+times(n, g.spec.itemA+child.a))
-	out.b = max(0, own+times(n, g.spec.itemB+child.b))
+	out.a = max(0, call+members(n, g.spec.itemA+child.a))
+	out.b = max(0, own+members(n, g.spec.itemB+child.b))
 	if out.bad = child.bad; bad {
 		out.bad = i + 1
 	}
@@ -249,7 +249,7 @@ func (p *Program) multiplier(g *group, child pair, x *scratch) (n, own float64, 
 	if g.length >= 0 {
 		l := p.size(g.length, x)
 		n = l.value
-		bad = bad || l.bad && (g.spec.itemA != 0 || g.spec.itemB != 0 || child != pair{})
+		bad = bad || l.bad && (g.spec.itemA+child.a > 0 || g.spec.itemB+child.b > 0)
 		if g.spec.page && p.model.algebra.logSize {
 			n = logarithmic(n)
 		}
@@ -291,6 +291,9 @@ func times(n, v float64) float64 {
 	}
 	return n * v
 }
+
+// members is the price of at most n members: none of them may come.
+func members(n, v float64) float64 { return max(0, times(n, v)) }
 
 // scratch holds the intermediate values of one evaluation.
 type scratch struct {

@@ -69,6 +69,9 @@ func (r *reference) scope(sets []ast.SelectionSet, typeName string, sized refSiz
 	for _, object := range r.objects(typeName) {
 		var sum refPrice
 		for _, g := range r.collect(sets, object) {
+			if g.key == "__typename" {
+				continue
+			}
 			p := r.group(g, object, sized, flat)
 			sum.a += p.a
 			sum.b += p.b
@@ -97,7 +100,7 @@ func (r *reference) collect(sets []ast.SelectionSet, object *ast.Definition) []r
 		for _, s := range set {
 			switch s := s.(type) {
 			case *ast.Field:
-				if !r.live(s.Directives) || strings.HasPrefix(s.Name, "__") {
+				if !r.live(s.Directives) {
 					continue
 				}
 				found := false
@@ -409,58 +412,70 @@ func refStrings(v *ast.Value) []string {
 
 // group prices one response key for one object type.
 func (r *reference) group(g refGroup, object *ast.Definition, sized refSized, flat bool) refPrice {
+	def := object.Fields.ForName(g.fields[0].Name)
+	s := r.shape(g, object, sized, flat)
+	var child refPrice
+	if r.schema.AST().Types[def.Type.Name()].IsCompositeType() {
+		child = r.scope(g.sets(), def.Type.Name(), s.down, s.flatBelow)
+	}
+	return r.price(g, object, def, s, child)
+}
+
+func (g refGroup) sets() []ast.SelectionSet {
+	var sets []ast.SelectionSet
+	for _, f := range g.fields {
+		sets = append(sets, f.SelectionSet)
+	}
+	return sets
+}
+
+// shape is what does not depend on the selections below the field.
+func (r *reference) shape(g refGroup, object *ast.Definition, sized refSized, flat bool) refShape {
 	f := g.fields[0]
 	def := object.Fields.ForName(f.Name)
 	returns := r.schema.AST().Types[def.Type.Name()]
-	expected, sizedNames, has := -1.0, []string(nil), false
+	s := refShape{n: 1, expected: -1, bounded: true, flat: flat, down: refSized{}}
+	var sizedNames []string
 	if r.profile != Simple {
-		expected, sizedNames, has = r.expected(f, def, object)
+		s.expected, sizedNames, s.has = r.expected(f, def, object)
 	}
-	down := refSized{}
-	if expected >= 0 {
+	if s.expected >= 0 {
 		for _, name := range sizedNames {
-			down[name] = max(down[name], expected)
+			s.down[name] = max(s.down[name], s.expected)
 		}
 	}
 	for path, n := range sized {
 		if rest, ok := strings.CutPrefix(path, f.Name+"."); ok {
-			down[rest] = max(down[rest], n)
+			s.down[rest] = max(s.down[rest], n)
 		}
 	}
-	isConnection := refConnection(returns) && def.Type.Elem == nil
-	mutation := r.shopify() && r.schema.AST().Mutation != nil && object.Name == r.schema.AST().Mutation.Name
-	var child refPrice
-	if returns.IsCompositeType() {
-		var sets []ast.SelectionSet
-		for _, s := range g.fields {
-			sets = append(sets, s.SelectionSet)
-		}
-		child = r.scope(sets, returns.Name, down, (flat || mutation) && !isConnection)
+	s.mutation = r.shopify() && r.schema.AST().Mutation != nil && object.Name == r.schema.AST().Mutation.Name
+	s.flatBelow = (flat || s.mutation) && !(refConnection(returns) && def.Type.Elem == nil)
+	if def.Type.Elem == nil || r.profile == Simple {
+		return s
 	}
-	n := 1.0
 	inherited, ok := sized[f.Name]
-	bounded := true
-	if def.Type.Elem != nil && r.profile != Simple {
-		switch {
-		case ok:
-			n = inherited
-		case expected >= 0 && len(sizedNames) == 0:
-			n = expected
-		default:
-			n, bounded = r.size, false
-		}
-		if r.profile == Default {
-			for t := def.Type.Elem; t.Elem != nil; t = t.Elem {
-				n = refTimes(n, r.size)
-			}
+	switch {
+	case ok:
+		s.n = inherited
+	case s.expected >= 0 && len(sizedNames) == 0:
+		s.n = s.expected
+	default:
+		s.n, s.bounded = r.size, false
+	}
+	if r.profile == Default {
+		for t := def.Type.Elem; t.Elem != nil; t = t.Elem {
+			s.n = refTimes(s.n, r.size)
 		}
 	}
-	return r.price(g, object, def, refShape{n: n, expected: expected, has: has, bounded: bounded, flat: flat, mutation: mutation}, child)
+	return s
 }
 
 type refShape struct {
 	n, expected                  float64
 	has, bounded, flat, mutation bool
+	down                         refSized
+	flatBelow                    bool
 }
 
 func refTimes(n, v float64) float64 {
@@ -531,10 +546,10 @@ func (r *reference) price(g refGroup, object *ast.Definition, def *ast.FieldDefi
 			call = weight
 		}
 	}
-	if r.refuse && !s.bounded && (itemA != 0 || itemB != 0 || child != refPrice{}) {
+	if r.refuse && !s.bounded && (itemA+child.a > 0 || itemB+child.b > 0) {
 		r.failed = true
 	}
-	return refPrice{max(0, call+refTimes(n, itemA+child.a)), max(0, nodes+refTimes(n, itemB+child.b))}
+	return refPrice{max(0, call+max(0, refTimes(n, itemA+child.a))), max(0, nodes+max(0, refTimes(n, itemB+child.b)))}
 }
 
 // directives is the dearest occurrence's weighted directives.

@@ -98,7 +98,7 @@ func (c specCase) run(t *testing.T, f specFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, err := s.Compile(c.Query, c.Operation, schema.Limits{})
+	op, err := s.Compile(c.Query, c.Operation, openLimits)
 	if c.Refused != "" {
 		if got := typeName(err); got != c.Refused {
 			t.Errorf("Compile refused with %s (%v), want %s", got, err, c.Refused)
@@ -108,7 +108,7 @@ func (c specCase) run(t *testing.T, f specFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vars, err := op.Coerce([]byte(c.Variables), schema.Limits{})
+	vars, err := op.Coerce([]byte(c.Variables), openLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
