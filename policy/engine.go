@@ -30,6 +30,8 @@ type Options struct {
 	// Data are JSON or YAML files and folders of them. A file's members
 	// become data.<name>; a file in a subfolder lies under the folder's name.
 	Data []string
+	// Bundle is an OPA bundle with policies and data, beside the others; nil for none.
+	Bundle *Bundle
 	// Timeout bounds the evaluation of one decision; 0 means DefaultTimeout.
 	Timeout time.Duration
 	// Tiers are the names that the config knows; nil accepts any.

@@ -56,6 +56,9 @@ func (s *sources) read(o *Options, r *report) {
 			s.parse(name, []byte(o.Modules[name]), r)
 		}
 	}
+	if o.Bundle != nil {
+		s.readBundle(o.Bundle, r)
+	}
 	library, err := libraryModules()
 	if err != nil {
 		r.addErr(libraryPrefix, err)
