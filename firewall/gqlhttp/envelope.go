@@ -211,9 +211,7 @@ func unquote(raw []byte) (string, *Error) {
 
 // text reads a string; null is "".
 func (m *Message) text(name string) (string, *Error) {
-	switch m.decoder.PeekKind() {
-	case 'n', '"', jsontext.KindInvalid:
-	default:
+	if kind := m.decoder.PeekKind(); kind != 'n' && kind != '"' && kind != jsontext.KindInvalid {
 		return "", refuse(CodeBadRequest, name+" must be a string")
 	}
 	raw, err := m.decoder.ReadValue()
@@ -228,9 +226,7 @@ func (m *Message) text(name string) (string, *Error) {
 
 // object reads a JSON object; null is nil.
 func (m *Message) object(name string) ([]byte, *Error) {
-	switch m.decoder.PeekKind() {
-	case 'n', '{', jsontext.KindInvalid:
-	default:
+	if kind := m.decoder.PeekKind(); kind != 'n' && kind != '{' && kind != jsontext.KindInvalid {
 		return nil, refuse(CodeBadRequest, name+" must be an object")
 	}
 	raw, err := m.decoder.ReadValue()
@@ -243,24 +239,23 @@ func (m *Message) object(name string) ([]byte, *Error) {
 	return raw, nil
 }
 
+// begin reads the opening brace of an object; a null is read whole and not present.
+func (m *Message) begin(name string) (present bool, _ *Error) {
+	kind := m.decoder.PeekKind()
+	if kind != 'n' && kind != '{' && kind != jsontext.KindInvalid {
+		return false, refuse(CodeBadRequest, name+" must be an object")
+	}
+	if _, err := m.decoder.ReadToken(); err != nil {
+		return false, syntax(err)
+	}
+	return kind == '{', nil
+}
+
 // extensions reads the extensions member: the allow-listed ones are kept, the
 // persisted query's hash goes to hash.
 func (m *Message) extensions(c *Call, hash *string, o *Options) *Error {
-	switch m.decoder.PeekKind() {
-	case 'n':
-		if err := m.decoder.SkipValue(); err != nil {
-			return syntax(err)
-		}
-		return nil
-	case '{':
-	case jsontext.KindInvalid:
-		_, err := m.decoder.ReadToken()
-		return syntax(err)
-	default:
-		return refuse(CodeBadRequest, "extensions must be an object")
-	}
-	if _, err := m.decoder.ReadToken(); err != nil {
-		return syntax(err)
+	if present, e := m.begin("extensions"); !present {
+		return e
 	}
 	start := len(m.scratch)
 	for m.decoder.PeekKind() != '}' {
@@ -302,21 +297,8 @@ func (m *Message) extensions(c *Call, hash *string, o *Options) *Error {
 
 // persistedQuery reads {"version":1,"sha256Hash":"…"}; null is "".
 func (m *Message) persistedQuery() (hash string, _ *Error) {
-	switch m.decoder.PeekKind() {
-	case 'n':
-		if err := m.decoder.SkipValue(); err != nil {
-			return "", syntax(err)
-		}
-		return "", nil
-	case '{':
-	case jsontext.KindInvalid:
-		_, err := m.decoder.ReadToken()
-		return "", syntax(err)
-	default:
-		return "", refuse(CodeBadRequest, "extensions.persistedQuery must be an object")
-	}
-	if _, err := m.decoder.ReadToken(); err != nil {
-		return "", syntax(err)
+	if present, e := m.begin("extensions.persistedQuery"); !present {
+		return "", e
 	}
 	version := false
 	for m.decoder.PeekKind() != '}' {

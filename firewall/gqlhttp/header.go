@@ -44,28 +44,17 @@ func newFieldSet(groups ...[]string) fieldSet {
 	s := fieldSet{}
 	for _, g := range groups {
 		for _, name := range g {
-			s[fold(make([]byte, 0, len(name)), name)] = struct{}{}
+			s[string(appendFold(nil, name))] = struct{}{}
 		}
 	}
 	return s
 }
 
-// fold appends name in lower case with _ as -: CGI and WSGI servers cannot
-// tell the two apart, so neither do we.
-func fold(buf []byte, name string) string {
-	return string(appendFold(buf, name))
-}
-
+// appendFold appends name in lower case with _ as -: CGI and WSGI servers
+// cannot tell the two apart, so neither do we.
 func appendFold(buf []byte, name string) []byte {
 	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		case c == '_':
-			c = '-'
-		}
-		buf = append(buf, c)
+		buf = append(buf, foldByte(name[i]))
 	}
 	return buf
 }
@@ -101,7 +90,7 @@ func (f *RequestFilter) Apply(dst, src http.Header, g Guarded) {
 	nominated := src["Connection"]
 	for name, values := range src {
 		folded := appendFold(buf[:0], name)
-		if _, drop := f.drop[string(folded)]; drop || hasOwnPrefix(folded) || nominates(nominated, name) {
+		if f.drop.covers(folded) || nominates(nominated, name) {
 			continue
 		}
 		if g.Whole && isConditional(folded) {
@@ -116,7 +105,11 @@ func (f *RequestFilter) Apply(dst, src http.Header, g Guarded) {
 
 var identityCoding = []string{"identity"}
 
-func hasOwnPrefix(folded []byte) bool {
+// covers reports whether a field is in the set or speaks in our name.
+func (s fieldSet) covers(folded []byte) bool {
+	if _, listed := s[string(folded)]; listed {
+		return true
+	}
 	return len(folded) >= len(ownPrefix) && string(folded[:len(ownPrefix)]) == ownPrefix
 }
 
@@ -139,7 +132,7 @@ func nominates(connection []string, name string) bool {
 	return false
 }
 
-// equalFolded compares as fold does.
+// equalFolded compares as appendFold folds.
 func equalFolded(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -182,7 +175,7 @@ func (f *ResponseFilter) Apply(dst, src http.Header, altered bool) {
 	nominated := src["Connection"]
 	for name, values := range src {
 		folded := appendFold(buf[:0], name)
-		if _, drop := f.drop[string(folded)]; drop || hasOwnPrefix(folded) || nominates(nominated, name) {
+		if f.drop.covers(folded) || nominates(nominated, name) {
 			continue
 		}
 		if altered && (string(folded) == "content-length" || slices.Contains(validators, string(folded))) {

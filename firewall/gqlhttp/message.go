@@ -95,6 +95,7 @@ func (m *Message) Release() {
 	m.source, m.scratch = bytes.Buffer{}, m.scratch[:0]
 	if cap(m.body) > maxPooled {
 		m.body = nil
+		m.decoder.Reset(&m.source) // it points at the body
 	}
 	if cap(m.scratch) > maxPooled {
 		m.scratch = nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,10 +26,10 @@ func generate(b *testing.B, n, size int) (path string, ids []string) {
 		b.Fatal(err)
 	}
 	w := bufio.NewWriter(f)
-	w.WriteByte('{')
+	fmt.Fprint(w, "{")
 	for i := range n {
 		if i > 0 {
-			w.WriteByte(',')
+			fmt.Fprint(w, ",")
 		}
 		text := fmt.Sprintf("query Operation%d($first: Int!) {\n  products(first: $first) {\n    edges {\n      node {\n        id\n", i)
 		for k := 0; len(text) < size-30; k++ {
@@ -39,7 +40,7 @@ func generate(b *testing.B, n, size int) (path string, ids []string) {
 		ids = append(ids, id)
 		fmt.Fprintf(w, "%s:%s", quote(id), quote(text))
 	}
-	w.WriteByte('}')
+	fmt.Fprint(w, "}")
 	if err := w.Flush(); err != nil {
 		b.Fatal(err)
 	}
@@ -51,10 +52,14 @@ func generate(b *testing.B, n, size int) (path string, ids []string) {
 
 // benchEntries is small enough for a laptop's patience; a million in
 // GRAPHWARD_BENCH_ENTRIES is the figure that matters.
-func benchEntries() int {
-	n := 20_000
-	if s := os.Getenv("GRAPHWARD_BENCH_ENTRIES"); s != "" {
-		fmt.Sscan(s, &n)
+func benchEntries(b *testing.B) int {
+	text := os.Getenv("GRAPHWARD_BENCH_ENTRIES")
+	if text == "" {
+		return 20_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		b.Fatal(err)
 	}
 	return n
 }
@@ -62,7 +67,7 @@ func benchEntries() int {
 // BenchmarkLoad is a start: without canonical forms, with them computed, and
 // with those that an index holds.
 func BenchmarkLoad(b *testing.B) {
-	n := benchEntries()
+	n := benchEntries(b)
 	path, _ := generate(b, n, 512)
 	s, err := schema.LoadFiles(filepath.Join("..", "testdata", "corpora", "saleor", "schema.graphql"))
 	if err != nil {
@@ -119,7 +124,7 @@ func cpu(b *testing.B) time.Duration {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	path, ids := generate(b, benchEntries(), 512)
+	path, ids := generate(b, benchEntries(b), 512)
 	set := load(b, path, Options{Canonical: textForm})
 	b.Run("id", func(b *testing.B) {
 		b.ReportAllocs()

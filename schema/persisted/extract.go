@@ -408,18 +408,15 @@ func (x *extractor) document(doc cooked) {
 	text := doc.text
 	depth, start := 0, -1
 	for i := 0; i < len(text); {
-		switch c := text[i]; {
-		case c == '#':
-			for i < len(text) && text[i] != '\n' && text[i] != '\r' {
-				i++
-			}
-			continue
-		case c == '"':
-			if start < 0 {
+		c := text[i]
+		if end := skipLiteral(text, i); end > i {
+			if start < 0 && c == '"' { // a description
 				start = i
 			}
-			i = skipString(text, i)
+			i = end
 			continue
+		}
+		switch {
 		case c == '{' || c == '(' || c == '[':
 			if start < 0 {
 				start = i
@@ -466,27 +463,24 @@ func (x *extractor) definition(doc *cooked, start, end int) {
 func spreads(text string) (names []string) {
 	seen := map[string]bool{}
 	for i := 0; i < len(text); {
-		switch {
-		case text[i] == '#':
-			for i < len(text) && text[i] != '\n' && text[i] != '\r' {
-				i++
-			}
-		case text[i] == '"':
-			i = skipString(text, i)
-		case strings.HasPrefix(text[i:], "..."):
-			at := skipIgnored(text, i+3)
-			end := at
-			if at < len(text) && isNameStart(text[at]) {
-				end = nameEnd(text, at)
-			}
-			if name := text[at:end]; name != "" && name != "on" && !seen[name] {
-				seen[name] = true
-				names = append(names, name)
-			}
-			i = max(end, i+3)
-		default:
-			i++
+		if end := skipLiteral(text, i); end > i {
+			i = end
+			continue
 		}
+		if !strings.HasPrefix(text[i:], "...") {
+			i++
+			continue
+		}
+		i = skipIgnored(text, i+3)
+		end := i
+		if i < len(text) && isNameStart(text[i]) {
+			end = nameEnd(text, i)
+		}
+		if name := text[i:end]; name != "" && name != "on" && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+		i = end
 	}
 	return names
 }
@@ -497,15 +491,11 @@ func outlineDepth(text string) int {
 	depth := 0
 	open := false // a definition has begun
 	for i := 0; i < len(text); {
+		if end := skipLiteral(text, i); end > i {
+			i = end
+			continue
+		}
 		switch c := text[i]; {
-		case c == '#':
-			for i < len(text) && text[i] != '\n' && text[i] != '\r' {
-				i++
-			}
-			continue
-		case c == '"':
-			i = skipString(text, i)
-			continue
 		case c == '{' || c == '(' || c == '[':
 			open = true
 			depth++

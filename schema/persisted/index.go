@@ -1,7 +1,6 @@
 package persisted
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -50,17 +49,17 @@ func (s *Set) WriteIndex(w io.Writer, rule [32]byte) error {
 		records = append(append(records, sum[:]...), s.digests[n][:]...)
 	}
 	records = sortRecords(records)
+	head := append([]byte(indexMagic), rule[:]...)
+	head = binary.LittleEndian.AppendUint64(head, uint64(len(records)/recordSize))
 	h := sha256.New()
-	out := bufio.NewWriter(io.MultiWriter(w, h))
-	out.WriteString(indexMagic)
-	out.Write(rule[:])
-	out.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(records)/recordSize)))
-	out.Write(records)
-	if err := out.Flush(); err != nil {
-		return err
+	h.Write(head)
+	h.Write(records)
+	for _, part := range [][]byte{head, records, h.Sum(nil)} {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
 	}
-	_, err := w.Write(h.Sum(nil))
-	return err
+	return nil
 }
 
 // sortRecords sorts by the texts' hashes and drops repetitions.

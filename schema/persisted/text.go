@@ -16,13 +16,11 @@ func outlineOf(text string) outline {
 	start := true // a definition may begin here
 	for i := 0; i < len(text); {
 		c := text[i]
+		if end := skipLiteral(text, i); end > i {
+			i = end
+			continue
+		}
 		switch {
-		case c == '#':
-			for i < len(text) && text[i] != '\n' && text[i] != '\r' {
-				i++
-			}
-		case c == '"':
-			i = skipString(text, i)
 		case c == '{' || c == '(' || c == '[':
 			if c == '{' && depth == 0 && start {
 				o.add(query, "", i)
@@ -81,13 +79,25 @@ func skipIgnored(text string, i int) int {
 	for i < len(text) {
 		switch c := text[i]; {
 		case c == '#':
-			for i < len(text) && text[i] != '\n' && text[i] != '\r' {
-				i++
-			}
+			i = skipLiteral(text, i)
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ',':
 			i++
 		default:
 			return i
+		}
+	}
+	return i
+}
+
+// skipLiteral returns the index after the comment or string at i, or i where
+// there is neither.
+func skipLiteral(text string, i int) int {
+	switch text[i] {
+	case '"':
+		return skipString(text, i)
+	case '#':
+		for i < len(text) && text[i] != '\n' && text[i] != '\r' {
+			i++
 		}
 	}
 	return i
