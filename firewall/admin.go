@@ -21,7 +21,7 @@ type readiness struct {
 	// still serves.
 	Reload *reloadState `json:"reload,omitzero"`
 	// Budgets is the state of the budget store.
-	Budgets string `json:"budgets"`
+	Budgets budgetState `json:"budgets"`
 }
 
 type reloadState struct {
@@ -84,7 +84,7 @@ func bearer(r *http.Request, token string) bool {
 
 func (f *Firewall) readiness() (readiness, bool) {
 	g := f.current.Load()
-	out := readiness{Ready: !f.draining.Load(), Generation: g.number, Schema: g.schemaID, Policy: g.policyRevision(), Budgets: "ok"}
+	out := readiness{Ready: !f.draining.Load(), Generation: g.number, Schema: g.schemaID, Policy: g.policyRevision(), Budgets: f.budgetState()}
 	if fail := f.lastFail.Load(); fail != nil {
 		out.Reload = &reloadState{fail.at, fail.err.Error()}
 	}

@@ -84,7 +84,7 @@ type TimeoutsConfig struct {
 type UpstreamConfig struct {
 	// Its GraphQL endpoint, http or https.
 	URL string `yaml:"url"`
-	// Several endpoints of the same server, used in turn.
+	// Several endpoints of the same server, used in turn. Not built yet.
 	URLs []string `yaml:"urls"`
 	// From forwarding a request to the first byte of its answer.
 	Timeout Duration `yaml:"timeout"`
@@ -132,11 +132,11 @@ type PolicyConfig struct {
 	Paths []string `yaml:"paths"`
 	// JSON or YAML files or folders, read as `data`.
 	Data []string `yaml:"data"`
-	// An OPA bundle in place of paths.
+	// An OPA bundle in place of paths. Not built yet.
 	Bundle BundleConfig `yaml:"bundle"`
 	// For the policy's evaluation in one request.
 	Timeout Duration `yaml:"timeout"`
-	// reject: a denied field refuses the operation. filter: it is cut out and answered by null and an error.
+	// reject: a denied field refuses the operation. filter: it is cut out and answered by null and an error (not built yet).
 	OnDeny string `yaml:"on_deny"`
 	// Request headers that the policy may read as input.request.headers.
 	Headers []string `yaml:"headers"`
@@ -253,6 +253,11 @@ type CostConfig struct {
 type BudgetsConfig struct {
 	// memory, or redis://host:port/db.
 	Store string `yaml:"store"`
+	// Take slices of a budget ahead, so that most operations ask the store nothing: off or on. Up to a twentieth of each
+	// budget may then be admitted twice for each firewall; see cost/budget.
+	Lease string `yaml:"lease"`
+	// Longest wait for the store.
+	Timeout Duration `yaml:"timeout"`
 	// Whose budget: the first of these that is present. A client's name only selects the tier.
 	Key []string `yaml:"key"`
 	// When the store fails: deny, allow or local.
@@ -317,9 +322,9 @@ type ResponsesConfig struct {
 	Suggestions string `yaml:"suggestions"`
 	// Status of a refusal to a client that takes application/json alone: ok (200) or code.
 	LegacyStatus string `yaml:"legacy_status"`
-	// Answer denied and unknown fields alike.
+	// Answer denied and unknown fields alike. Not built yet.
 	HideDenied bool `yaml:"hide_denied"`
-	// Check the answer against the operation: off or check.
+	// Check the answer against the operation: off or check (not built yet).
 	Shape string `yaml:"shape"`
 	// Tell clients cost, limits and the reason of a refusal.
 	Explain bool `yaml:"explain"`
@@ -441,7 +446,7 @@ func DefaultConfig() *Config {
 			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000,
 		},
 		Cost:    CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},
-		Budgets: BudgetsConfig{Store: "memory", Key: []string{"subject", "api_key", "certificate", "ip"}, OnStoreFailure: "deny"},
+		Budgets: BudgetsConfig{Store: "memory", Key: []string{"subject", "api_key", "certificate", "ip"}, OnStoreFailure: "deny", Lease: "off", Timeout: Duration(100 * time.Millisecond)},
 		CSRF: CSRFConfig{Headers: []string{"x-apollo-operation-name", "apollo-require-preflight", "graphql-preflight",
 			"graphql-require-preflight", "x-graphql-yoga-csrf"}},
 		CORS:      CORSConfig{MaxAge: Duration(time.Hour)},

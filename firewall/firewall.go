@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -33,6 +32,7 @@ type Firewall struct {
 	plans     *plans
 	apq       *persisted.APQ
 	ledger    budget.Ledger
+	breaker   *budget.Breaker // nil for a store in memory
 	closers   []func() error
 	sink      audit.Sink
 	metrics   *metrics
@@ -313,13 +313,3 @@ func (f *Firewall) introspect(ctx context.Context, c *Config) ([]byte, error) {
 func hexDigest(d [32]byte) string { return hex.EncodeToString(d[:]) }
 
 func lowerASCII(s string) string { return strings.ToLower(s) }
-
-func (f *Firewall) openLedger(b *BudgetsConfig) error {
-	if b.Store == "memory" {
-		m := budget.NewMemory(budget.MemoryOptions{})
-		f.ledger = m
-		f.closers = append(f.closers, m.Close)
-		return nil
-	}
-	return &ConfigError{[]Problem{{"budgets.store", fmt.Sprintf("%s: the Redis store is not built yet in this version; use memory", b.Store)}}}
-}

@@ -306,6 +306,11 @@ func (c *Config) validateBudgets(v *validation) {
 			v.add("budgets.store", "must be memory or redis://host:port/db")
 		}
 	}
+	v.oneOf("budgets.lease", b.Lease, "off", "on")
+	if b.Lease == "on" && b.Store == "memory" {
+		v.add("budgets.lease", "is for a store that others share; this one is memory")
+	}
+	v.positive("budgets.timeout", int64(b.Timeout))
 	if len(b.Key) == 0 {
 		v.add("budgets.key", "needs at least one of subject, api_key, certificate, ip")
 	}

@@ -4,6 +4,8 @@
 // schema.json and reference.md from the Config's own types.
 package configfile
 
+//go:generate go run ./reference
+
 import (
 	"errors"
 	"fmt"
@@ -103,7 +105,7 @@ func Parse(path string, text []byte) (*File, error) {
 	}
 	f.normalize()
 	for _, p := range f.Config.Validate() {
-		if !r.already(f.position(p.Path)) {
+		if !r.already(p.Path) {
 			r.problems = append(r.problems, f.problem(p))
 		}
 	}
@@ -227,10 +229,10 @@ func (r *reader) add(n *yaml.Node, format string, args ...any) {
 	r.problems = append(r.problems, Problem{r.file, n.Line, n.Column, fmt.Sprintf(format, args...)})
 }
 
-// already reports whether a problem is known at a place: a key that could not
-// be read needs no second complaint about its default.
-func (r *reader) already(line, column int) bool {
-	return slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Line == line && (p.Column == column || column == 1) && line > 1 })
+// already reports whether a key's own value is known to be wrong: what it was
+// replaced by needs no second complaint.
+func (r *reader) already(path string) bool {
+	return slices.ContainsFunc(r.problems, func(p Problem) bool { return r.keys[place{p.Line, p.Column}] == path })
 }
 
 func (r *reader) yamlError(err error) {

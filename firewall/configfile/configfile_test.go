@@ -1,0 +1,141 @@
+package configfile
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/graphward/graphward/firewall"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Each *.bad.yaml begins with the problems that it has, one a line, as
+// "# want LINE:COLUMN: TEXT"; TEXT begins the message.
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.bad.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for line := range strings.Lines(string(text)) {
+				if w, ok := strings.CutPrefix(line, "# want "); ok {
+					want = append(want, strings.TrimSpace(w))
+				}
+			}
+			_, loadErr := Load(file)
+			if loadErr == nil {
+				t.Fatal("it was taken")
+			}
+			got := strings.Split(loadErr.Error(), "\n")
+			for i, line := range got {
+				got[i] = strings.TrimPrefix(line, file+":")
+				if i < len(want) && strings.HasPrefix(got[i], want[i]) {
+					got[i] = want[i]
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Setenv("GRAPHWARD_TEST_PORT", "4321")
+	f, err := Parse("/etc/graphward/graphward.yaml", []byte(`
+listen: 127.0.0.1:${GRAPHWARD_TEST_PORT}
+tls: off
+cors: upstream
+upstream: {url: "http://127.0.0.1:4000/graphql", timeout: 250ms, max_response: 1MiB, headers: {set: {x-price: "5$$"}}}
+schema: {files: [schema.graphql, /abs/other.graphql]}
+identity: {anonymous: allow}
+operations: {adhoc: deny}
+policy: {allow_all: true}
+cost: {max: 7, default_list_size: 3, page_size: {max: 50}}
+budgets: {tiers: {default: {cost: 20000/1m, requests: 600/1m, in_flight: 50}}}
+modes: {COST_LIMIT: report}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := f.Config
+	for what, pair := range map[string][2]any{
+		"listen":       {c.Listen, "127.0.0.1:4321"},
+		"tls":          {c.TLS.Mode, "off"},
+		"cors":         {c.CORS.Upstream, true},
+		"timeout":      {c.Upstream.Timeout.Std(), 250 * time.Millisecond},
+		"max_response": {c.Upstream.MaxResponse, firewall.Size(1 << 20)},
+		"dollar":       {c.Upstream.Headers.Set["x-price"], "5$"},
+		"relative":     {c.Schema.Files[0], "/etc/graphward/schema.graphql"},
+		"absolute":     {c.Schema.Files[1], "/abs/other.graphql"},
+		"default":      {c.Limits.Depth, 15},
+		"page min":     {*c.Cost.PageSize.Min, 1},
+		"page max":     {*c.Cost.PageSize.Max, 50},
+		"window":       {c.Budgets.Tiers["default"].Cost.Amount, 20000.0},
+		"mode":         {c.Modes["COST_LIMIT"], firewall.Report},
+	} {
+		if diff := cmp.Diff(pair[1], pair[0]); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+}
+
+// A file that is replaced, as editors and ConfigMaps do, is seen; one beside it
+// is not.
+func TestWatch(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "graphward.yaml")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(name, "a")
+	ctx, stop := context.WithCancel(t.Context())
+	changed := make(chan struct{}, 10)
+	done := make(chan error, 1)
+	ready := make(chan struct{})
+	first := true
+	go func() {
+		done <- Watch(ctx, func() []string {
+			if first {
+				first = false
+				defer close(ready)
+			}
+			return []string{name}
+		}, func() { changed <- struct{}{} })
+	}()
+	<-ready
+	time.Sleep(50 * time.Millisecond) // the watch itself is made after the first answer of sources
+	write(filepath.Join(dir, "other"), "b")
+	write(filepath.Join(dir, "new"), "b")
+	if err := os.Rename(filepath.Join(dir, "new"), name); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-changed:
+	case <-time.After(10 * time.Second):
+		t.Error("the change was not seen")
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(changed) > 0 {
+		t.Error("one change was told twice")
+	}
+}
