@@ -120,6 +120,9 @@ func defined(v *ast.Term) *ast.Term {
 
 // eval runs a query of one expression and returns its value, nil when undefined.
 func (s *session) eval(q *rego.PreparedEvalQuery, input *ast.Term, rule string, more ...rego.EvalOption) (*ast.Term, error) {
+	if s.ctx.Err() != nil {
+		return nil, s.failed(context.Cause(s.ctx), rule)
+	}
 	s.arm()
 	options := append([]rego.EvalOption{
 		rego.EvalParsedInput(input.Value),
@@ -140,11 +143,13 @@ func (s *session) eval(q *rego.PreparedEvalQuery, input *ast.Term, rule string, 
 	return t, nil
 }
 
+// failed tells apart that time ran out, that the caller went away, and that
+// the rule is broken.
 func (s *session) failed(err error, rule string) error {
-	if topdown.IsCancel(err) {
-		if ctxErr := s.ctx.Err(); ctxErr != nil && !errors.Is(ctxErr, context.DeadlineExceeded) {
-			return ctxErr
-		}
+	switch ctxErr := s.ctx.Err(); {
+	case errors.Is(ctxErr, context.Canceled):
+		return ctxErr
+	case ctxErr != nil || topdown.IsCancel(err):
 		return &TimeoutError{After: s.engine.timeout, Rule: rule}
 	}
 	return &EvalError{Rule: rule, Err: err}
