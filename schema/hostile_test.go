@@ -23,7 +23,8 @@ type hostileSchema struct {
 
 	// abstract is an interface reached by open, with the field common.
 	open, abstract, common, end string
-	objects, composites         []string // that overlap with it
+	// What overlaps with it, by kind, and all of that.
+	objects, interfaces, composites []string
 }
 
 func hostileSchemas(tb testing.TB) []hostileSchema {
@@ -51,10 +52,13 @@ func hostileSchemas(tb testing.TB) []hostileSchema {
 			h.composites = append(h.composites, name)
 			if def.Kind == "OBJECT" {
 				h.objects = append(h.objects, name)
+			} else {
+				h.interfaces = append(h.interfaces, name)
 			}
 		}
 		slices.Sort(h.composites)
 		slices.Sort(h.objects)
+		slices.Sort(h.interfaces)
 	}
 	return list
 }
@@ -129,7 +133,7 @@ var hostileFamilies = []struct {
 	{"nested spreads over all types", func(h hostileSchema, k int) string {
 		var b strings.Builder
 		for i := range min(k, 180) {
-			b.WriteString("...on " + h.composites[i*7%len(h.composites)] + "{__typename ")
+			b.WriteString("...on " + h.interfaces[i*7%len(h.interfaces)] + "{__typename ")
 		}
 		return h.open + b.String() + strings.Repeat("}", min(k, 180)) + h.end
 	}},
@@ -138,7 +142,7 @@ var hostileFamilies = []struct {
 		var b strings.Builder
 		b.WriteString(h.open + "...F0" + h.end)
 		for i := range k {
-			fmt.Fprintf(&b, "fragment F%d on %s{...F%d ...on %s{...F%d}}", i, h.abstract, i+1, h.composites[(i+1)%len(h.composites)], i+1)
+			fmt.Fprintf(&b, "fragment F%d on %s{...F%d ...on %s{...F%d}}", i, h.abstract, i+1, h.interfaces[(i+1)%len(h.interfaces)], i+1)
 		}
 		fmt.Fprintf(&b, "fragment F%d on %s{__typename}", k, h.abstract)
 		return b.String()
@@ -313,7 +317,7 @@ func narrowing(h hostileSchema, k int) string {
 	for i := range k {
 		fmt.Fprintf(&b, "fragment F%d on %s{...F%d", i, h.abstract, i+1)
 		for j := range 3 {
-			fmt.Fprintf(&b, " ...on %s{...F%d}", h.composites[(3*i+j)*5%len(h.composites)], i+1)
+			fmt.Fprintf(&b, " ...on %s{...F%d}", h.interfaces[(3*i+j)*5%len(h.interfaces)], i+1)
 		}
 		b.WriteString("}")
 	}
@@ -327,15 +331,11 @@ var wide = Limits{
 	Depth: 1 << 30, Aliases: 1 << 30, RootFields: 1 << 30, Directives: 1 << 30, Fragments: 60_000, ValueDepth: 200, ListItems: 5000,
 }
 
-// fit builds the largest document of a family within the tokens and 64 KiB.
-func fit(h hostileSchema, build func(hostileSchema, int) string, tokens int) string {
-	fits := func(k int) bool {
-		_, _, err := scan(build(h, k), Limits{Tokens: tokens})
-		limit, ok := err.(*LimitError)
-		return !ok || limit.Kind == LimitNesting
-	}
+// fit returns the largest k up to most for which fits holds; it holds for all
+// smaller ones.
+func fit(most int, fits func(k int) bool) int {
 	k := 1
-	for k < tokens && fits(2*k) {
+	for 2*k <= most && fits(2*k) {
 		k *= 2
 	}
 	for step := k / 2; step > 0; step /= 2 {
@@ -343,7 +343,53 @@ func fit(h hostileSchema, build func(hostileSchema, int) string, tokens int) str
 			k += step
 		}
 	}
-	return build(h, k)
+	return k
+}
+
+// hostileDocument is a document and one half as large.
+type hostileDocument struct {
+	name       string
+	schema     *Schema
+	limits     Limits
+	full, half string
+}
+
+// eachHostile calls f for each schema and family, under the default and under
+// wide limits: with the largest document of 4,000 tokens and 64 KiB, and with
+// the largest that breaks no limit, for that one reaches every stage.
+func eachHostile(tb testing.TB, f func(d hostileDocument)) {
+	for _, h := range hostileSchemas(tb) {
+		for _, family := range hostileFamilies {
+			name := h.corpus.name + "/" + strings.ReplaceAll(family.name, " ", "-")
+			within := func(limits Limits, any bool) func(int) bool {
+				return func(k int) bool {
+					_, _, err := scan(family.build(h, k), Limits{})
+					if limit, ok := err.(*LimitError); ok && limit.Kind != LimitNesting || any {
+						return !ok
+					}
+					_, err = h.schema.Compile(family.build(h, k), "", limits)
+					_, limited := err.(*LimitError)
+					return !limited
+				}
+			}
+			most := fit(DefaultLimits.Tokens, within(Limits{}, true))
+			for _, l := range []struct {
+				name   string
+				limits Limits
+			}{{"default", Limits{}}, {"wide", wide}} {
+				document := func(kind string, k int) {
+					f(hostileDocument{
+						name: name + "/" + l.name + "/" + kind, schema: h.schema, limits: l.limits,
+						full: family.build(h, k), half: family.build(h, (k+1)/2),
+					})
+				}
+				document("largest", most)
+				if k := fit(most, within(l.limits, false)); k < most {
+					document("unlimited", k)
+				}
+			}
+		}
+	}
 }
 
 // hostileBytes is what compiling one document may allocate, whatever it is.
@@ -358,62 +404,57 @@ func compileBytes(s *Schema, text string, limits Limits) (uint64, error) {
 	return after.TotalAlloc - before.TotalAlloc, err
 }
 
-// eachHostile calls f for each schema, family and choice of limits.
-func eachHostile(tb testing.TB, f func(name string, h hostileSchema, build func(hostileSchema, int) string, limits Limits)) {
-	for _, h := range hostileSchemas(tb) {
-		for _, family := range hostileFamilies {
-			name := h.corpus.name + "/" + strings.ReplaceAll(family.name, " ", "-")
-			f(name+"/default", h, family.build, Limits{})
-			f(name+"/wide", h, family.build, wide)
-		}
-	}
-}
-
 // TestHostileMemory holds what a hostile document may allocate.
 func TestHostileMemory(t *testing.T) {
-	eachHostile(t, func(name string, h hostileSchema, build func(hostileSchema, int) string, limits Limits) {
-		text := fit(h, build, DefaultLimits.Tokens)
-		got, err := compileBytes(h.schema, text, limits)
+	eachHostile(t, func(d hostileDocument) {
+		got, err := compileBytes(d.schema, d.full, d.limits)
 		if got > hostileBytes {
-			t.Errorf("%s: a document of %d bytes allocates %d", name, len(text), got)
+			t.Errorf("%s: a document of %d bytes allocates %d", d.name, len(d.full), got)
 		}
-		t.Logf("%s: %d bytes of text, %d allocated: %v", name, len(text), got, err)
+		t.Logf("%s: %d bytes of text, %d allocated: %v", d.name, len(d.full), got, err)
 	})
 }
 
-// BenchmarkHostile prints, for each family, the CPU time of the largest
-// document that 64 KiB and 4,000 tokens hold, garbage collection included, and
-// how it grows when a document of half the tokens doubles; medians of five.
+// BenchmarkHostile prints, for each document, its CPU time, garbage collection
+// included, and how it grows from half the size; medians of five.
 func BenchmarkHostile(b *testing.B) {
-	eachHostile(b, func(name string, h hostileSchema, build func(hostileSchema, int) string, limits Limits) {
-		half, full := fit(h, build, DefaultLimits.Tokens/2), fit(h, build, DefaultLimits.Tokens)
-		b.Run(name, func(b *testing.B) {
+	eachHostile(b, func(d hostileDocument) {
+		b.Run(d.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				h.schema.Compile(full, "", limits)
+				d.schema.Compile(d.full, "", d.limits)
 			}
 			b.StopTimer()
-			var small, large []time.Duration
+			var times, growths []float64
 			for range 5 {
-				small = append(small, compileTime(b, h.schema, half, limits))
-				large = append(large, compileTime(b, h.schema, full, limits))
+				half, full := compileTimes(b, d)
+				times = append(times, full.Seconds()*1000)
+				growths = append(growths, full.Seconds()/half.Seconds())
 			}
-			slices.Sort(small)
-			slices.Sort(large)
-			b.ReportMetric(float64(large[2].Microseconds())/1000, "ms-cpu/doc")
-			b.ReportMetric(float64(large[2])/float64(small[2]), "growth")
+			slices.Sort(times)
+			slices.Sort(growths)
+			b.ReportMetric(times[2], "ms-cpu/doc")
+			b.ReportMetric(growths[2], "growth")
 		})
 	})
 }
 
-// compileTime is the process's CPU time for one compile, over as many as take
-// long enough to tell.
-func compileTime(tb testing.TB, s *Schema, text string, limits Limits) time.Duration {
-	start := cpuTime(tb)
+// compileTimes is the process's CPU time for compiling each of the two
+// documents once, over as many as take long enough to tell. They take turns, so
+// that what else the machine does bears on both.
+func compileTimes(tb testing.TB, d hostileDocument) (half, full time.Duration) {
+	spend := func(text string, times int) time.Duration {
+		start := cpuTime(tb)
+		for range times {
+			d.schema.Compile(text, "", d.limits)
+		}
+		return cpuTime(tb) - start
+	}
 	for n := time.Duration(1); ; n++ {
-		s.Compile(text, "", limits)
-		if spent := cpuTime(tb) - start; spent > 15*time.Millisecond {
-			return spent / n
+		half += spend(d.half, 2)
+		full += spend(d.full, 1)
+		if half+full > 30*time.Millisecond {
+			return half / (2 * n), full / n
 		}
 	}
 }
