@@ -109,6 +109,43 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// TestFetchUnderWay: a token whose key came after a fetch began does not fail
+// with that fetch.
+func TestFetchUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := newTestIssuer(t, "ES256")
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			is.ServeHTTP(w, r)
+			time.Sleep(time.Second)
+		})
+		net := &inProcess{handler: is}
+		v := newVerifier(t, discoveryConfig(is.URL), WithTransport(net))
+		net.serve(slow)
+		stranger, err := identitytest.NewIssuer(is.URL, "ES256")
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims := map[string]any{"sub": "u1", "aud": audience}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := accepts(t, v, token(t, stranger, claims)); err == nil {
+				t.Error("a stranger's key verifies")
+			}
+		})
+		time.Sleep(1500 * time.Millisecond) // the keys are read, and on their way
+		if _, err := is.AddKey("ES256"); err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if err := accepts(t, v, token(t, is, claims)); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Wait()
+		_ = v.Close()
+	})
+}
+
 func TestUnknownKeysDoNotFetchEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := newTestIssuer(t, "ES256")
