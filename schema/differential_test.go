@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,8 +145,9 @@ func startJudge(t *testing.T, files []string) func(schema int, text string) stri
 	}
 	t.Cleanup(func() {
 		in.Close()
-		io.Copy(io.Discard, out)
-		cmd.Wait()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the judge: %v", err)
+		}
 	})
 	answers := bufio.NewReader(out)
 	return func(schema int, text string) string {

@@ -368,7 +368,10 @@ func checkMerging(t *testing.T, s *Schema, document string) (merged, compared bo
 	if parseErr != nil {
 		t.Fatal(parseErr)
 	}
-	validator.ValidateWithRules(s.ast, doc, rules.NewRules()) // fills in the definitions
+	// Without rules gqlparser only fills in the definitions.
+	if errs := validator.ValidateWithRules(s.ast, doc, rules.NewRules()); len(errs) > 0 {
+		t.Fatal(errs)
+	}
 	want := true
 	for _, op := range doc.Operations {
 		want = want && setMerges(s, collectSet(s, op.SelectionSet, s.Root(op.Operation), nil))
