@@ -30,8 +30,9 @@ type reloadState struct {
 }
 
 // AdminHandler serves /healthz (the process lives), /readyz (a generation
-// serves and the firewall is not draining) and /metrics (Prometheus). With a
-// token, /metrics and the details of /readyz need it as a bearer token. It must
+// serves and the firewall is not draining), /metrics (Prometheus) and /budgets.
+// With a token, /metrics and the details of /readyz need it as a bearer token;
+// /budgets always does, and is refused where none is configured. It must
 // never be mounted on the data listener.
 func (f *Firewall) AdminHandler() (http.Handler, error) {
 	token := ""
@@ -69,6 +70,16 @@ func (f *Firewall) AdminHandler() (http.Handler, error) {
 		}
 		metrics.ServeHTTP(w, r)
 	})
+	operator := func(w http.ResponseWriter, r *http.Request) {
+		if token == "" || !bearer(r, token) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "the token of admin.token_file is needed", http.StatusUnauthorized)
+			return
+		}
+		f.budgets(w, r)
+	}
+	mux.HandleFunc("GET /budgets", operator)
+	mux.HandleFunc("DELETE /budgets", operator)
 	return mux, nil
 }
 

@@ -132,7 +132,7 @@ type PolicyConfig struct {
 	Paths []string `yaml:"paths"`
 	// JSON or YAML files or folders, read as `data`.
 	Data []string `yaml:"data"`
-	// An OPA bundle in place of paths. Not built yet.
+	// An OPA bundle in place of paths, or beside them.
 	Bundle BundleConfig `yaml:"bundle"`
 	// For the policy's evaluation in one request.
 	Timeout Duration `yaml:"timeout"`
@@ -152,8 +152,14 @@ type BundleConfig struct {
 	URL string `yaml:"url"`
 	// How often the URL is asked.
 	Poll Duration `yaml:"poll"`
-	// PEM public key that the bundle must be signed with.
+	// File with the PEM public key that the bundle must be signed with; empty: signatures are not looked at.
 	Signing string `yaml:"signing"`
+	// Signature algorithm; default RS256.
+	Algorithm string `yaml:"algorithm"`
+	// Name of the key; the signature's own is then not read.
+	KeyID string `yaml:"key_id"`
+	// Scope that the signature must state.
+	Scope string `yaml:"scope"`
 }
 
 // OperationsConfig says which operations are known.

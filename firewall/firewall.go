@@ -32,7 +32,8 @@ type Firewall struct {
 	plans     *plans
 	apq       *persisted.APQ
 	ledger    budget.Ledger
-	breaker   *budget.Breaker // nil for a store in memory
+	store     budget.Inspector // behind the breaker; nil for a store in memory
+	breaker   *budget.Breaker  // nil for a store in memory
 	closers   []func() error
 	sink      audit.Sink
 	metrics   *metrics
@@ -59,6 +60,7 @@ type options struct {
 	ledger        budget.Ledger
 	offline       bool
 	introspect    func(context.Context, *Config) ([]byte, error)
+	bundles       *bundleSource
 }
 
 // Option changes how a Firewall is embedded.
@@ -100,7 +102,7 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 		opt(&o)
 	}
 	f := &Firewall{options: o, log: o.log, metrics: newMetrics()}
-	f.options.introspect = f.introspect
+	f.options.introspect, f.options.bundles = f.introspect, &bundleSource{}
 	if err := f.openTransport(c); err != nil {
 		return nil, err
 	}

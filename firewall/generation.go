@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -100,16 +101,48 @@ func (g *generation) load(ctx context.Context, o *options) error {
 	}
 	collect(err)
 	collect(g.checkCoordinates())
-	if !c.allowAll() && len(c.Policy.Paths) > 0 {
-		g.policy, err = policy.Load(ctx, policy.Options{
-			Schema: g.schema, Paths: c.Policy.Paths, Data: c.Policy.Data, Timeout: c.Policy.Timeout.Std(),
-			Tiers: tierNames(c), Headers: c.Policy.Headers, OnDeny: c.Policy.OnDeny,
-		})
+	if !c.allowAll() && (len(c.Policy.Paths) > 0 || c.Policy.Bundle != BundleConfig{}) {
+		policyOptions, err := c.policyOptions(ctx, g.schema, o)
+		if err == nil {
+			g.policy, err = policy.Load(ctx, policyOptions)
+		}
 		collect(err)
 	}
 	g.store, err = loadManifests(ctx, g.schema, c)
 	collect(err)
 	return errors.Join(errs...)
+}
+
+// policyOptions says what the policy is read from and against.
+func (c *Config) policyOptions(ctx context.Context, s *schema.Schema, o *options) (policy.Options, error) {
+	out := policy.Options{
+		Schema: s, Paths: c.Policy.Paths, Data: c.Policy.Data, Timeout: c.Policy.Timeout.Std(),
+		Tiers: tierNames(c), Headers: c.Policy.Headers, OnDeny: c.Policy.OnDeny,
+	}
+	var err error
+	out.Bundle, err = o.bundles.bundle(ctx, &c.Policy.Bundle)
+	return out, err
+}
+
+// TestPolicy runs the policy's Rego tests and prints them to out as `opa test`
+// does. The error is New's, or the tester's.
+func TestPolicy(ctx context.Context, c *Config, t policy.TestOptions, out io.Writer) (*policy.TestReport, error) {
+	o := &options{offline: true, bundles: &bundleSource{}}
+	if problems := c.Validate(); len(problems) > 0 {
+		return nil, &ConfigError{problems}
+	}
+	if c.allowAll() {
+		return nil, &ConfigError{[]Problem{{"allow_all", "leaves no policy to test"}}}
+	}
+	s, err := loadSchema(ctx, c, o)
+	if err != nil {
+		return nil, err
+	}
+	policyOptions, err := c.policyOptions(ctx, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Test(ctx, policyOptions, t, out)
 }
 
 // allowAll reports whether the config says so, in either of its places.

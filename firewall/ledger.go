@@ -19,6 +19,7 @@ func (f *Firewall) openLedger(b *BudgetsConfig) error {
 	if err != nil {
 		return &ConfigError{[]Problem{{"budgets.store", err.Error()}}}
 	}
+	f.store = store
 	f.closers = append(f.closers, store.Close)
 	f.breaker, err = budget.NewBreaker(store, budget.BreakerOptions{
 		Mode: budget.FailureMode(b.OnStoreFailure), Probe: store.Probe, OnChange: f.storeChanged,

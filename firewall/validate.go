@@ -201,7 +201,7 @@ func (c *Config) validateSources(v *validation) {
 	case !allowAll && len(p.Paths) == 0 && !bundle:
 		v.add("policy.paths", "is needed: name the Rego files, or say `allow_all: true`")
 	}
-	v.notYet(bundle, "policy.bundle", "the OPA bundle source")
+	p.Bundle.validate(v)
 	if p.OnDeny == "filter" {
 		v.add("policy.on_deny", "filter is not built yet in this version; use reject")
 	} else {
@@ -232,6 +232,28 @@ func (c *Config) validateSources(v *validation) {
 	v.shape("operations.unregistered.limits", o.Unregistered.Limits, c.Limits.ShapeLimits)
 	if o.Unregistered.Cost.Max < 0 {
 		v.add("operations.unregistered.cost.max", "must not be negative")
+	}
+}
+
+func (b *BundleConfig) validate(v *validation) {
+	if b.File != "" && b.URL != "" {
+		v.add("policy.bundle.url", "cannot stand beside file: a policy has one source")
+	}
+	if b.File == "" && b.URL == "" && *b != (BundleConfig{}) {
+		v.add("policy.bundle", "needs a file or a url")
+	}
+	if b.Poll != 0 && b.URL == "" {
+		v.add("policy.bundle.poll", "is for a url; a file is watched")
+	}
+	if b.URL == "" {
+		return
+	}
+	u, err := url.Parse(b.URL)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		v.add("policy.bundle.url", "%q is not an http or https URL", b.URL)
+	case u.Scheme == "http" && b.Signing == "" && !loopback(net.JoinHostPort(u.Hostname(), "80")):
+		v.add("policy.bundle.url", "is plain http: whoever is on the way could write the policy; use https, or sign the bundle")
 	}
 }
 
