@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall/gqlhttp"
@@ -145,6 +146,23 @@ func TestPolicy(ctx context.Context, c *Config, t policy.TestOptions, out io.Wri
 	return policy.Test(ctx, policyOptions, t, out)
 }
 
+// clientHeaders are the headers in which clients name themselves and their
+// version; a page's preflight asks for them.
+func (c *Config) clientHeaders() []string {
+	names := c.Identity.ClientHeaders
+	if names == nil {
+		names = identity.DefaultClientHeaders()
+	}
+	var out []string
+	for _, n := range names {
+		out = append(out, n)
+		if stem, ok := strings.CutSuffix(strings.ToLower(n), "-name"); ok {
+			out = append(out, stem+"-version")
+		}
+	}
+	return out
+}
+
 // allowAll reports whether the config says so, in either of its places.
 func (c *Config) allowAll() bool { return c.AllowAll || c.Policy.AllowAll }
 
@@ -230,7 +248,8 @@ func (g *generation) prepare() (err error) {
 		MaxBody: int(c.Limits.Body), MaxURL: int(c.Limits.URL), MaxHeaders: int(c.Limits.Headers), MaxBatch: c.Limits.Batch,
 		BodyTime: c.Timeouts.Body.Std(), CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
 	}
-	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: c.CORS.Origins, Headers: c.CORS.Headers,
+	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: c.CORS.Origins,
+		Headers: slices.Concat(c.CORS.Headers, c.CSRF.Headers, c.clientHeaders()),
 		Credentials: c.CORS.Credentials, MaxAge: c.CORS.MaxAge.Std(), Upstream: c.CORS.Upstream})
 	if err != nil {
 		return &ConfigError{[]Problem{{"cors.origins", err.Error()}}}

@@ -161,13 +161,13 @@ func (x *exchange) guarded(v *verdict, out *upstreamAnswer, buf []byte) error {
 	}
 	g := &x.g.route.guard
 	r := &relay{w: x.w, guard: g}
-	if g.everywhere || g.sought(out.StatusCode, first) {
-		r.scan = &topLevel{}
+	if g.everywhere || gqlhttp.SuggestionsPossible(out.StatusCode, first) {
+		r.rewriter = gqlhttp.NewErrorWriter(x.w, &g.errors)
 	}
 	if g.priced {
 		r.priced = &bytes.Buffer{}
 	}
-	x.head(v, out, r.scan != nil)
+	x.head(v, out, r.rewriter != nil)
 	x.w.WriteHeader(out.StatusCode)
 	for err == nil {
 		if err = r.write(buf[:n]); err == nil {
@@ -239,16 +239,6 @@ func beginsObject(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
 }
 
-// sought reports whether suggestions are looked for in this answer.
-func (g *guard) sought(status int, first []byte) bool {
-	if status >= 400 {
-		return true
-	}
-	rest := bytes.TrimLeft(first, " \t\r\n")
-	rest = bytes.TrimLeft(bytes.TrimPrefix(rest, []byte("{")), " \t\r\n")
-	return bytes.HasPrefix(rest, []byte(`"errors"`))
-}
-
 // whole guards an answer that is in memory.
 func (x *exchange) whole(v *verdict, out *upstreamAnswer, body []byte) error {
 	x.price(v, body)
@@ -270,7 +260,7 @@ func (g *guard) rewrite(status int, body []byte) (_ []byte, altered bool, _ erro
 	if !beginsObject(body) {
 		return nil, false, errNotGraphQL
 	}
-	if !g.everywhere && !g.sought(status, body) {
+	if !g.everywhere && !gqlhttp.SuggestionsPossible(status, body) {
 		return body, false, nil
 	}
 	out, altered, err := gqlhttp.RewriteErrors(body, &g.errors)

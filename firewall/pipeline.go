@@ -19,6 +19,8 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.metrics.inFlight.Inc()
 	defer f.metrics.inFlight.Dec()
 	defer x.recover()
+	// Answers given before the body is read must not wait for it without end.
+	gqlhttp.BoundBody(x.w, r, x.g.config.Timeouts.Body.Std())
 	if r.URL.Path != x.g.config.Path {
 		x.refuseAll(refuse(StageDecode, &callError{code: gqlhttp.CodeNotFound, message: "Not found"}))
 		return
