@@ -241,6 +241,7 @@ func (m *Memory) Settle(_ context.Context, receipt Receipt, actual []float64) er
 		return err
 	}
 	var failed error
+	now := m.now()
 	for i := range receipt.Balances {
 		handle := receipt.Balances[i].hold
 		if handle == 0 {
@@ -251,18 +252,18 @@ func (m *Memory) Settle(_ context.Context, receipt Receipt, actual []float64) er
 		if actual != nil {
 			amount = actual[i]
 		}
-		if err := m.settle(c, handle, amount); err != nil {
+		if err := m.settle(c, handle, amount, now); err != nil {
 			failed = err
 		}
 	}
 	return failed
 }
 
-func (m *Memory) settle(c *Charge, handle handle, actual float64) error {
+// settle corrects one charge. now may be a little before that of a call which took the lock earlier; drain allows for it.
+func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) error {
 	s := &m.shard[handle.shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := m.now()
 	m.open.Add(-int64(s.expire(now)))
 	h, ok := s.holds.close(handle)
 	if !ok {

@@ -2,10 +2,13 @@ package budget
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +22,7 @@ type server struct {
 	dir    string
 	port   int
 	args   []string
+	ready  string // what the log says when it serves; "" = that of a data server
 	cmd    *exec.Cmd
 	lines  chan string // of its log; closed when the process has ended
 }
@@ -43,7 +47,22 @@ func redisBinary(t testing.TB) string {
 // startRedis starts a server that ends with the test.
 func startRedis(t testing.TB, binary string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: args}
+	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: append([]string{
+		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, args...)}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+// startSentinel starts a sentinel that alone decides when a primary named "budgets" is replaced.
+func startSentinel(t testing.TB, binary string, primary *server) *server {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor budgets 127.0.0.1 %d 1\nsentinel down-after-milliseconds budgets 300\n", primary.port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: []string{config, "--sentinel"}, ready: "+monitor"}
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -66,8 +85,7 @@ func (s *server) url() string { return "redis://" + s.addr() + "/0" }
 // start returns when the server says that it accepts connections.
 func (s *server) start() {
 	s.t.Helper()
-	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no", "--repl-diskless-sync-delay", "0"}, s.args...)
+	args := append(slices.Clone(s.args), "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no")
 	s.cmd = exec.Command(s.binary, args...)
 	s.cmd.SysProcAttr = dieWithParent()
 	out, err := s.cmd.StdoutPipe()
@@ -90,7 +108,7 @@ func (s *server) start() {
 		}
 		_ = cmd.Wait()
 	}()
-	s.await("eady to accept connections")
+	s.await(cmp.Or(s.ready, "eady to accept connections"))
 }
 
 // await returns when the server's log has said text.

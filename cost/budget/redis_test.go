@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -520,7 +521,7 @@ func TestRedisFailover(t *testing.T) {
 	}
 	primary := startRedis(t, binary)
 	replica := startRedis(t, binary)
-	replica.command("REPLICAOF", "127.0.0.1", strings.TrimPrefix(primary.addr(), "127.0.0.1:"))
+	replica.command("REPLICAOF", "127.0.0.1", strconv.Itoa(primary.port))
 	replica.await("Finished with success")
 	address := newForwarder(t, primary.addr())
 	g := guard(t, "redis://"+address.addr(), FailDeny)
@@ -534,6 +535,34 @@ func TestRedisFailover(t *testing.T) {
 	g.failing(FailDeny)
 	g.settle(held, 7)
 	replica.command("REPLICAOF", "NO", "ONE")
+	g.recovered()
+	after := g.mustSpend()
+	g.settle(after, 3)
+	g.want(4 + 7 + 3)
+}
+
+// A sentinel replaces the primary, and the ledger follows it.
+func TestRedisSentinel(t *testing.T) {
+	binary := redisBinary(t)
+	if binary == "" {
+		return
+	}
+	primary := startRedis(t, binary)
+	replica := startRedis(t, binary)
+	replica.command("REPLICAOF", "127.0.0.1", strconv.Itoa(primary.port))
+	replica.await("Finished with success")
+	sentinel := startSentinel(t, binary, primary)
+	sentinel.await("+slave")
+	g := guard(t, "redis://"+sentinel.addr()+"?master_name=budgets", FailDeny)
+	before, held := g.mustSpend(), g.mustSpend()
+	g.settle(before, 4)
+	if n := primary.command("WAIT", "1", "10000"); n != ":1" {
+		t.Fatalf("not replicated: %s", n)
+	}
+	primary.kill()
+	g.failing(FailDeny)
+	g.settle(held, 7)
+	sentinel.await("+switch-master")
 	g.recovered()
 	after := g.mustSpend()
 	g.settle(after, 3)
