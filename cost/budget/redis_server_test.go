@@ -40,7 +40,7 @@ func redisBinary(t testing.TB) string {
 	if os.Getenv("GRAPHWARD_REQUIRE_TOOLS") == "1" {
 		t.Fatal(text)
 	}
-	t.Log(text + ": only miniredis was used (apt-get install redis-server)")
+	t.Log(text + ": what needs a real server was not run, the rest used miniredis alone (apt-get install redis-server)")
 	return ""
 }
 
