@@ -75,7 +75,7 @@ func (f *Firewall) checkOperation(g *generation, text string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	limits, _ := g.ceilings("default", true)
+	limits, _ := g.ceilings("default", p.op.Kind, true)
 	errs := append([]error{kindAllowed(p.op, "POST")}, checkShape(p.op.Shape, limits)...)
 	return 0, errors.Join(errs...)
 }

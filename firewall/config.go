@@ -239,6 +239,8 @@ type ShapeLimits struct {
 type CostConfig struct {
 	// Largest estimated cost of one request.
 	Max float64 `yaml:"max"`
+	// Lower limits by operation kind, such as {mutation: 500}.
+	MaxByKind map[string]float64 `yaml:"max_by_kind"`
 	// default, ibm, apollo, github, shopify, shopify_log or simple.
 	Profile cost.Profile `yaml:"profile"`
 	// Length of a list that nothing sizes. Not set: the profile's own.

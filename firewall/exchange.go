@@ -169,8 +169,23 @@ func (x *exchange) details(rec *audit.Record, r *Refusal, denial []detail) []byt
 			d, _ = jsontext.AppendQuote(append(d, ':'), m.value)
 		}
 		d = append(d, '}')
+		d = r.appendCost(d)
 	}
 	return append(d, '}')
+}
+
+// appendCost adds the numbers of a refusal for cost or budget.
+func (r *Refusal) appendCost(d []byte) []byte {
+	var over *costError
+	switch e := r.Exceeded; {
+	case errors.As(r.Cause, &over):
+		c := costStatus{requested: over.requested, max: over.max}
+		return c.append(append(d, `,"cost":`...))
+	case e != nil && measureOf(e) == "cost":
+		c := costStatus{requested: e.Requested, max: e.Limit, window: e.Window, balance: &budget.Balance{Limit: e.Limit, Remaining: e.Remaining}}
+		return c.append(append(d, `,"cost":`...))
+	}
+	return d
 }
 
 // refused finishes the record of a refusal.

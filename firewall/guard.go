@@ -40,7 +40,8 @@ func newGuard(c *Config) guard {
 		priced: c.Cost.Actual == "on", pricedMax: int64(c.Cost.ActualMaxBytes), max: int64(c.Upstream.MaxResponse),
 	}
 	g.everywhere = g.errors.Mask || len(g.errors.RemoveExtensions) > 0
-	g.active = g.everywhere || g.errors.StripSuggestions || g.priced
+	// responses.explain adds extensions.cost to answers up to wholeBytes.
+	g.active = g.everywhere || g.errors.StripSuggestions || g.priced || r.Explain
 	return g
 }
 
@@ -143,6 +144,7 @@ func (x *exchange) head(v *verdict, out *upstreamAnswer, altered bool) {
 	if out.ContentLength < 0 {
 		delete(h, "Content-Length")
 	}
+	x.rateHeaders(h)
 	x.g.cors.Decorate(h, x.r)
 }
 
@@ -245,6 +247,11 @@ func (x *exchange) whole(v *verdict, out *upstreamAnswer, body []byte) error {
 	body, altered, err := x.g.route.guard.rewrite(out.StatusCode, body)
 	if err != nil {
 		return err
+	}
+	if c := x.costStatus(v); c != nil {
+		var told bool
+		body, told = withExtension(body, "cost", c.append(nil))
+		altered = altered || told
 	}
 	x.head(v, out, altered)
 	x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}

@@ -107,7 +107,7 @@ func (j *judge) call(ctx context.Context, c *gqlhttp.Call, method string, who *c
 	if !registered && j.refuse(StageResolve, g.adhoc(ctx, p.op, who)) {
 		return v, false
 	}
-	limits, maxCost := g.ceilings(v.tier, registered)
+	limits, maxCost := g.ceilings(v.tier, p.op.Kind, registered)
 	for _, err := range checkShape(p.op.Shape, limits) {
 		if j.refuse(StagePlan, err) {
 			return v, false
@@ -251,7 +251,7 @@ func kindAllowed(op *schema.Operation, method string) error {
 }
 
 // ceilings returns the limits that hold for a tier: the lowest that is named.
-func (g *generation) ceilings(tier string, registered bool) (ShapeLimits, float64) {
+func (g *generation) ceilings(tier string, kind ast.Operation, registered bool) (ShapeLimits, float64) {
 	c := g.config
 	limits, cost := c.Limits.ShapeLimits, c.Cost.Max
 	lower := func(s ShapeLimits, maxCost float64) {
@@ -262,6 +262,10 @@ func (g *generation) ceilings(tier string, registered bool) (ShapeLimits, float6
 		if maxCost > 0 {
 			cost = math.Min(cost, maxCost)
 		}
+	}
+	lower(ShapeLimits{}, c.Cost.MaxByKind[string(kind)])
+	if most := g.model.Max(); most > 0 {
+		lower(ShapeLimits{}, most) // the profile's own, such as Shopify's 1,000
 	}
 	if t, ok := c.Budgets.Tiers[tier]; ok {
 		lower(t.Limits, t.MaxCost)

@@ -238,8 +238,10 @@ func position(err error) (line, column int) {
 }
 
 // measureOf names the budget that an exceeded bucket belongs to.
-func measureOf(e *budget.ExceededError) string {
-	_, measure, _ := strings.Cut(e.Key, "}")
+func measureOf(e *budget.ExceededError) string { return measureOfKey(e.Key) }
+
+func measureOfKey(key string) string {
+	_, measure, _ := strings.Cut(key, "}")
 	measure, _, _ = strings.Cut(measure, ":")
 	return measure
 }

@@ -307,6 +307,12 @@ func (c *Config) validateCost(v *validation) {
 	if c.Cost.Max <= 0 {
 		v.add("cost.max", "must be greater than 0")
 	}
+	for _, kind := range slices.Sorted(maps.Keys(c.Cost.MaxByKind)) {
+		v.oneOf("cost.max_by_kind."+kind, kind, "query", "mutation")
+		if n := c.Cost.MaxByKind[kind]; n <= 0 || n > c.Cost.Max {
+			v.add("cost.max_by_kind."+kind, "%g must be above 0 and at most cost.max (%g): it can only lower it", n, c.Cost.Max)
+		}
+	}
 	if !slices.Contains(cost.Profiles(), c.Cost.Profile) {
 		v.add("cost.profile", "%q is not one of %v", c.Cost.Profile, cost.Profiles())
 	}
