@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// The bounds of an answers cache. A key longer than maxAnswerKey is evaluated
-// each time.
+// The bounds of an answers cache: together some 64 MiB. A key longer than
+// maxAnswerKey is evaluated each time.
 const (
 	answerShards    = 16
-	answersPerShard = 4096
+	answersPerShard = 8192
 	maxAnswerKey    = 4 << 10
-	maxShardBytes   = 4 << 20
+	maxShardBytes   = 2 << 20
 )
 
 // answers caches values by projected input. It holds two generations a shard:
@@ -24,14 +24,19 @@ type answers struct {
 
 type answerShard struct {
 	mu         sync.RWMutex
-	young, old map[string]any
-	bytes      int
+	young, old map[string]answer
+	bytes      int // of young
+}
+
+type answer struct {
+	value any
+	size  int
 }
 
 func newAnswers() *answers {
 	a := &answers{seed: maphash.MakeSeed()}
 	for i := range a.shards {
-		a.shards[i].young = map[string]any{}
+		a.shards[i].young = map[string]answer{}
 	}
 	return a
 }
@@ -47,27 +52,27 @@ func (a *answers) get(key []byte) any {
 	v, ok := s.young[string(key)]
 	if ok {
 		s.mu.RUnlock()
-		return v
+		return v.value
 	}
 	v, ok = s.old[string(key)]
 	s.mu.RUnlock()
 	if ok {
-		a.put(key, v)
+		a.put(key, v.value, v.size)
 	}
-	return v
+	return v.value
 }
 
-// put stores a value that is not nil.
-func (a *answers) put(key []byte, v any) {
+// put stores a value that is not nil and holds about size bytes.
+func (a *answers) put(key []byte, value any, size int) {
 	if len(key) > maxAnswerKey {
 		return
 	}
 	s := a.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.young) >= answersPerShard || s.bytes+len(key) > maxShardBytes {
-		s.old, s.young, s.bytes = s.young, map[string]any{}, 0
+	if cost := size + len(key); len(s.young) >= answersPerShard || s.bytes+cost > maxShardBytes {
+		s.old, s.young, s.bytes = s.young, map[string]answer{}, 0
 	}
-	s.young[string(key)] = v
-	s.bytes += len(key)
+	s.young[string(key)] = answer{value, size}
+	s.bytes += size + len(key)
 }

@@ -27,7 +27,10 @@ type class struct {
 	id int
 	// same is the class that is evaluated in place of this one, because its
 	// definitions read the same; itself when there is none before it.
-	same   *class
+	same *class
+	// position in the identity table, of identity classes.
+	position int
+
 	group  *group
 	kind   classKind
 	reads  *closure

@@ -173,10 +173,7 @@ func (s *session) valuesAllowed(b *Binding) (ok bool, err error) {
 // decide walks the levels of a verdict for one use.
 func (s *session) decide(b *Binding, id *identityAnswer, use int32, v *verdict) (bool, error) {
 	if v.identity {
-		if id.failed.has(v.bit) {
-			return false, id.errors[v.bit]
-		}
-		return id.allowed.has(v.bit), nil
+		return id.allowed.has(v.bit), id.errors[v.bit]
 	}
 	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
 	for i := range v.levels {

@@ -113,6 +113,7 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e.revision = src.revision(o.Schema)
+	e.warnFilters(r)
 	e.warnUncovered(r)
 	e.warnings = sorted(r.warnings)
 	return e, ctx.Err()

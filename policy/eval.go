@@ -106,9 +106,16 @@ func (s *session) value(c *class) (*ast.Term, error) {
 		v = undefined
 	}
 	if !c.impure {
-		s.engine.answers.put(s.key, v)
+		s.engine.answers.put(s.key, v, termSize(v))
 	}
 	return defined(v), nil
+}
+
+// termSize approximates the bytes that a value holds.
+func termSize(v *ast.Term) int {
+	n := 0
+	ast.WalkTerms(v, func(*ast.Term) bool { n += 64; return false })
+	return n
 }
 
 func defined(v *ast.Term) *ast.Term {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -35,18 +36,30 @@ const classesPerQuery = 64
 // identityAnswer is what one subject may do. It is immutable.
 type identityAnswer struct {
 	allowed bitset
-	// failed marks verdicts whose rules failed; they are refused with an error.
-	failed bitset
-	errors map[int]error // by verdict bit
-	values map[*class]identityValue
+	// errors holds, by bit, verdicts whose rules failed: those are refused with
+	// the error. nil when there are none.
+	errors map[int]error
+	chunks []*chunkAnswer
 }
 
-// identityValue is a class's answer: a truth value, or the coordinates that a
-// head with variables grants.
-type identityValue struct {
-	allow  bool
-	grants map[coordinate]bool
-	err    error
+// chunkAnswer holds the values of classesPerQuery classes for one subject.
+// Each is cached by itself, so that a decision that ran out of time is not
+// begun from nothing the next time.
+type chunkAnswer struct {
+	allowed uint64
+	errors  map[int]error               // by position in the chunk
+	grants  map[int]map[coordinate]bool // by position: what heads with variables grant
+}
+
+// size approximates the bytes that an answer holds.
+func (a *identityAnswer) size() int { return 64 + 8*(len(a.allowed)+len(a.chunks)) }
+
+func (a *chunkAnswer) size() int {
+	n := 64
+	for _, g := range a.grants {
+		n += 64 * (1 + len(g))
+	}
+	return n
 }
 
 // prepare builds the queries that evaluate all identity classes: each is a
@@ -55,6 +68,7 @@ func (t *identityTable) prepare(e *Engine) error {
 	var paths pathSet
 	for _, c := range e.classes {
 		if c.group.kind == entryAllow && c.kind == classIdentity && c.constant == nil && c.same == c {
+			c.position = len(t.classes)
 			t.classes = append(t.classes, c)
 			paths.merge(&c.reads.paths)
 		}
@@ -82,58 +96,106 @@ const identityKey = 0
 func (s *session) identity() (*identityAnswer, error) {
 	t := &s.engine.identity
 	s.key = binary.AppendUvarint(s.key[:0], identityKey)
+	s.key = append(s.key, 0) // as a chunk, this is the whole
 	s.key = appendInput(s.key, &t.shape, &s.facts)
 	if a, ok := s.engine.answers.get(s.key).(*identityAnswer); ok {
 		return a, nil
 	}
-	input := decodeInput(&t.shape, s.key[1:])
-	values, err := t.evaluate(s, input)
+	projected := bytes.Clone(s.key[2:])
+	a, err := t.evaluate(s, projected)
 	if err != nil {
 		return nil, err
 	}
-	a := t.answer(s.engine, values)
-	s.engine.answers.put(s.key, a)
+	s.key = append(append(s.key[:0], identityKey, 0), projected...)
+	s.engine.answers.put(s.key, a, a.size())
 	return a, nil
 }
 
-// evaluate asks OPA for many classes at once, and one by one where that fails,
-// so that one broken rule refuses only what it governs.
-func (t *identityTable) evaluate(s *session, input *ast.Term) (map[*class]identityValue, error) {
-	values := make(map[*class]identityValue, len(t.classes))
+// evaluate asks for all classes and combines their values to the verdicts' bits.
+func (t *identityTable) evaluate(s *session, projected []byte) (*identityAnswer, error) {
+	a := &identityAnswer{allowed: newBitset(len(t.verdicts))}
+	var input *ast.Term
 	shared := rego.EvalVirtualCache(topdown.NewVirtualCache()) // one input: helpers are evaluated once
 	for i := range t.queries {
-		chunk := t.classes[i*classesPerQuery : min((i+1)*classesPerQuery, len(t.classes))]
-		all, err := s.eval(&t.queries[i], input, chunk[0].group.head, shared)
-		if err == nil {
-			list, ok := all.Value.(*ast.Array)
-			if !ok || list.Len() != len(chunk) {
-				return nil, &EvalError{Rule: chunk[0].group.head, Err: errors.New("unexpected kind of answer")}
+		s.key = binary.AppendUvarint(append(s.key[:0], identityKey), uint64(i)+1)
+		s.key = append(s.key, projected...)
+		chunk, ok := s.engine.answers.get(s.key).(*chunkAnswer)
+		if !ok {
+			if input == nil {
+				input = decodeInput(&t.shape, projected)
 			}
-			for j, c := range chunk {
-				values[c] = valueOf(c, first(list.Elem(j)), nil)
+			var err error
+			if chunk, err = t.chunk(s, i, input, shared); err != nil {
+				return nil, err
 			}
-			continue
+			s.engine.answers.put(s.key, chunk, chunk.size())
 		}
-		if err := t.oneByOne(s, chunk, input, values); err != nil {
-			return nil, err
+		a.chunks = append(a.chunks, chunk)
+	}
+	for i, v := range t.verdicts {
+		ok, err := a.decide(v)
+		switch {
+		case err != nil && a.errors == nil:
+			a.errors = map[int]error{i: err}
+		case err != nil:
+			a.errors[i] = err
+		case ok:
+			a.allowed.set(i)
 		}
 	}
-	return values, nil
+	return a, nil
 }
 
-func (t *identityTable) oneByOne(s *session, chunk []*class, input *ast.Term, values map[*class]identityValue) error {
-	for _, c := range chunk {
+// chunk asks OPA for the classes of one query at once, and one by one where
+// that fails, so that one broken rule refuses only what it governs.
+func (t *identityTable) chunk(s *session, i int, input *ast.Term, shared rego.EvalOption) (*chunkAnswer, error) {
+	classes := t.classes[i*classesPerQuery : min((i+1)*classesPerQuery, len(t.classes))]
+	out := &chunkAnswer{}
+	all, err := s.eval(&t.queries[i], input, classes[0].group.head, shared)
+	if err == nil {
+		list, ok := all.Value.(*ast.Array)
+		if !ok || list.Len() != len(classes) {
+			return nil, &EvalError{Rule: classes[0].group.head, Err: errors.New("unexpected kind of answer")}
+		}
+		for j, c := range classes {
+			out.set(j, c, first(list.Elem(j)))
+		}
+		return out, nil
+	}
+	for j, c := range classes {
 		q, err := c.query(s.engine)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		v, err := s.eval(q, input, c.group.head)
-		if _, broken := err.(*EvalError); err != nil && !broken {
-			return err // out of time
+		var broken *EvalError
+		switch {
+		case err == nil:
+			out.set(j, c, v)
+		case !errors.As(err, &broken):
+			return nil, err // out of time
+		case out.errors == nil:
+			out.errors = map[int]error{j: err}
+		default:
+			out.errors[j] = err
 		}
-		values[c] = valueOf(c, v, err)
 	}
-	return nil
+	return out, nil
+}
+
+func (a *chunkAnswer) set(j int, c *class, v *ast.Term) {
+	switch {
+	case v == nil:
+	case !c.group.vars:
+		if isTrue(v) {
+			a.allowed |= 1 << uint(j)
+		}
+	default:
+		if a.grants == nil {
+			a.grants = map[int]map[coordinate]bool{}
+		}
+		a.grants[j] = grants(v)
+	}
 }
 
 func first(t *ast.Term) *ast.Term {
@@ -141,16 +203,6 @@ func first(t *ast.Term) *ast.Term {
 		return list.Elem(0)
 	}
 	return nil
-}
-
-func valueOf(c *class, v *ast.Term, err error) identityValue {
-	if err != nil || v == nil {
-		return identityValue{err: err}
-	}
-	if !c.group.vars {
-		return identityValue{allow: isTrue(v)}
-	}
-	return identityValue{grants: grants(v)}
 }
 
 // grants lists the coordinates to which a head with variables gave true.
@@ -176,25 +228,6 @@ func each(t *ast.Term, visit func(key string, value *ast.Term)) {
 	}
 }
 
-// answer combines the classes' values to the verdicts' bits.
-func (t *identityTable) answer(e *Engine, values map[*class]identityValue) *identityAnswer {
-	a := &identityAnswer{
-		allowed: newBitset(len(t.verdicts)), failed: newBitset(len(t.verdicts)),
-		values: values, errors: map[int]error{},
-	}
-	for i, v := range t.verdicts {
-		ok, err := a.decide(v)
-		if err != nil {
-			a.failed.set(i)
-			a.errors[i] = err
-		}
-		if ok && err == nil {
-			a.allowed.set(i)
-		}
-	}
-	return a
-}
-
 // decide walks the levels of a verdict whose classes are all identity classes.
 func (a *identityAnswer) decide(v *verdict) (bool, error) {
 	for i := range v.levels {
@@ -218,12 +251,16 @@ func (a *identityAnswer) rule(c *class) (bool, error) {
 	if c.constant != nil {
 		return isTrue(c.constant), nil
 	}
-	v := a.values[c.same]
-	return v.allow, v.err
+	chunk, j := a.of(c)
+	return chunk.allowed&(1<<uint(j)) != 0, chunk.errors[j]
 }
 
 // grant returns whether a head with variables gives the coordinate.
 func (a *identityAnswer) grant(c *class, at coordinate) (bool, error) {
-	v := a.values[c.same]
-	return v.grants[at], v.err
+	chunk, j := a.of(c)
+	return chunk.grants[j][at], chunk.errors[j]
+}
+
+func (a *identityAnswer) of(c *class) (*chunkAnswer, int) {
+	return a.chunks[c.same.position/classesPerQuery], c.same.position % classesPerQuery
 }
