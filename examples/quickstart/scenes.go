@@ -41,7 +41,7 @@ var Scenes = []Scene{
 	{
 		Title: "A customer's own query", Shows: "`adhoc` lets signed-in callers write their own, within operations.unregistered",
 		As: "customer", Body: `{"query":"{ me { name joined } }"}`,
-		Status: 200, Holds: `{"data":{"me":{"name":"Cleo Marin","joined":"2024-03-01T09:00:00Z"}}}`,
+		Status: 200, Holds: `"me":{"name":"Cleo Marin","joined":"2024-03-01T09:00:00Z"}`,
 	},
 	{
 		Title: "A denied field", Shows: "what a product costs the shop is for staff",
