@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -50,13 +51,13 @@ func (s *sources) readBundle(b *Bundle, r *report) {
 		r.addFile(b.Name, "%s", err)
 		return
 	}
-	s.raw[b.Name] = content
 	for _, m := range read.Modules {
 		name := b.Name + "!" + strings.TrimPrefix(m.Path, "/")
 		if !isPolicy(m.Path) || m.Parsed == nil {
 			continue
 		}
 		relocate(m.Parsed, name)
+		s.texts[name] = sha256.Sum256(m.Raw)
 		s.modules[name] = m.Parsed
 		s.policies++
 	}

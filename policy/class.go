@@ -34,6 +34,7 @@ type class struct {
 	group  *group
 	kind   classKind
 	reads  *closure
+	paths  []string // reads.paths, spelt out
 	shape  shape
 	impure bool // the answer must not be cached
 

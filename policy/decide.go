@@ -58,6 +58,9 @@ type Denial struct {
 	Path []string
 	// Rule decided; zero when no rule governs the coordinate.
 	Rule Rule
+	// Reads lists the input paths that the rule can read, for records that
+	// name what decided without its values. Shared: read only.
+	Reads []string
 
 	use int32 // indexes the operation's uses
 }
@@ -161,12 +164,28 @@ func (s *session) allowed(b *Binding) (bool, error) {
 	return s.valuesAllowed(b)
 }
 
-func (s *session) valuesAllowed(b *Binding) (ok bool, err error) {
-	if len(b.ruled) == 0 {
-		return true, nil
+// valuesAllowed reports whether every argument and input field that the
+// client gave may be given.
+func (s *session) valuesAllowed(b *Binding) (bool, error) {
+	for i := range b.arguments {
+		if given, ok, err := s.argument(b, &b.arguments[i]); given && !ok || err != nil {
+			return false, err
+		}
 	}
+	for _, use := range b.inputs {
+		if ok, err := s.inputsAllowed(b, use); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (s *session) inputsAllowed(b *Binding, use int32) (bool, error) {
 	refused := false
-	err = s.eachValue(b, func(Denial) { refused = true })
+	err := s.eachInput(b, use, func(_ Kind, _ string, _ *class, ok bool) error {
+		refused = refused || !ok
+		return nil
+	})
 	return !refused, err
 }
 
@@ -253,7 +272,7 @@ func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
 		use := b.ruled[i]
 		err := s.eachValueOf(b, use, func(kind Kind, coordinate string, c *class, ok bool) error {
 			if !ok {
-				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Rule: c.rule(), use: use})
+				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Rule: c.rule(), Reads: c.paths, use: use})
 			}
 			return nil
 		})
@@ -266,26 +285,44 @@ func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
 
 // eachValueOf asks the rules of the arguments and input fields that the client
 // gave at one use, and calls visit with each answer.
-func (s *session) eachValueOf(b *Binding, use int32, visit func(Kind, string, *class, bool) error) (err error) {
+func (s *session) eachValueOf(b *Binding, use int32, visit func(Kind, string, *class, bool) error) error {
 	if !s.isLive(b, use) {
 		return nil
 	}
 	for i := range b.arguments {
 		a := &b.arguments[i]
-		if a.use != use || a.variable >= 0 && s.absent(a.variable) {
+		if a.use != use {
 			continue
 		}
-		s.facts.use = &b.op.Uses[use]
-		s.facts.value = s.facts.use.Args[a.arg].Resolve(s.facts.vars)
-		v, err := s.value(a.class)
-		if err == nil {
-			err = visit(DenyArgument, a.key.typ+"."+a.key.field+"."+a.key.argument, a.class, isTrue(v))
+		given, ok, err := s.argument(b, a)
+		if given && err == nil {
+			err = visit(DenyArgument, a.key.typ+"."+a.key.field+"."+a.key.argument, a.class, ok)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if !slices.Contains(b.inputs, use) {
+	if slices.Contains(b.inputs, use) {
+		return s.eachInput(b, use, visit)
+	}
+	return nil
+}
+
+// argument asks the rule of an argument, if the client gave it.
+func (s *session) argument(b *Binding, a *boundArgument) (given, ok bool, err error) {
+	if !s.isLive(b, a.use) || a.variable >= 0 && s.absent(a.variable) {
+		return false, false, nil
+	}
+	s.facts.use = &b.op.Uses[a.use]
+	s.facts.value = s.facts.use.Args[a.arg].Resolve(s.facts.vars)
+	v, err := s.value(a.class)
+	return true, isTrue(v), err
+}
+
+// eachInput asks the rules of the input fields that the client gave inside
+// the arguments of a use.
+func (s *session) eachInput(b *Binding, use int32, visit func(Kind, string, *class, bool) error) (err error) {
+	if !s.isLive(b, use) {
 		return nil
 	}
 	b.op.InputFields(int(use), s.facts.vars, func(_ *schema.Argument, object *gql.Definition, field *gql.FieldDefinition, v schema.Value) bool {
@@ -318,7 +355,7 @@ func (s *session) denials(b *Binding) ([]Denial, error) {
 			return nil, err
 		}
 		for _, t := range set {
-			d := Denial{Kind: DenyOperation, Code: CodeForbidden, Message: "The policy refuses this operation", Rule: s.engine.deny.rule()}
+			d := Denial{Kind: DenyOperation, Code: CodeForbidden, Message: "The policy refuses this operation", Rule: s.engine.deny.rule(), Reads: s.engine.deny.paths}
 			custom(&d, t)
 			out = append(out, d)
 		}
@@ -356,7 +393,7 @@ func (s *session) fieldDenials(b *Binding, out *[]Denial) error {
 		if !ok {
 			d := Denial{Kind: DenyIntrospection, Coordinate: b.op.Uses[use].Coordinate(), Path: b.op.Path(int(use))}
 			if s.engine.introspection != nil {
-				d.Rule = s.engine.introspection.rule()
+				d.Rule, d.Reads = s.engine.introspection.rule(), s.engine.introspection.paths
 			}
 			*out = append(*out, d)
 		}
@@ -384,7 +421,7 @@ func (s *session) fieldDenials(b *Binding, out *[]Denial) error {
 			if !ok {
 				d := Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(u.use))}
 				if c := s.engine.decidedBy(at.coordinate); c != nil {
-					d.Rule = c.rule()
+					d.Rule, d.Reads = c.rule(), c.paths
 				}
 				d.use = u.use
 				*out = append(*out, d)

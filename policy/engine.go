@@ -2,9 +2,6 @@ package policy
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -112,7 +109,9 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.identity.prepare(e); err != nil {
 		return nil, err
 	}
-	e.revision = src.revision(o.Schema)
+	if e.revision, err = src.revision(o.Schema); err != nil {
+		return nil, err
+	}
 	e.warnFilters(r)
 	e.warnUncovered(r)
 	e.warnings = sorted(r.warnings)
@@ -125,19 +124,6 @@ func (e *Engine) Revision() string { return e.revision }
 // Warnings lists what is doubtful but not wrong, ordered by place.
 func (e *Engine) Warnings() []Problem { return e.warnings }
 
-func (s *sources) revision(sch *schema.Schema) string {
-	h := sha256.New()
-	digest := sch.Digest()
-	h.Write(digest[:])
-	for _, name := range slices.Sorted(maps.Keys(s.raw)) {
-		sum := sha256.Sum256(s.raw[name])
-		nameSum := sha256.Sum256([]byte(name))
-		h.Write(nameSum[:])
-		h.Write(sum[:])
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
 // classify makes a class of each group and hangs it where it is looked up.
 func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *report) {
 	a := newAnalyser(e.compiled.compiler)
@@ -148,7 +134,7 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		rules := e.compiled.rulesAt(g)
 		closure := a.close(rules)
 		c := &class{id: len(e.classes), group: g, reads: closure, impure: len(closure.impure) > 0}
-		c.shape = inputShape(&closure.paths)
+		c.shape, c.paths = inputShape(&closure.paths), closure.paths.paths()
 		if !g.vars {
 			c.constant = constantValue(rules)
 		}

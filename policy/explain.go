@@ -153,7 +153,7 @@ func (s *session) explainClass(d *FieldDecision, c *class, ok bool) error {
 	}
 	rule := c.rule()
 	d.Rule, d.At = rule.Head, fmt.Sprintf("%s:%d", rule.File, rule.Line)
-	d.Reads = c.reads.paths.paths()
+	d.Reads = append(d.Reads, c.paths...)
 	d.Class = c.kind.String()
 	if c.constant != nil {
 		d.Class = "constant"

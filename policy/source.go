@@ -1,6 +1,10 @@
 package policy
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -14,18 +18,19 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 
 	"github.com/graphward/graphward/rego"
+	"github.com/graphward/graphward/schema"
 )
 
 // maxSourceFile bounds one policy or data file, in bytes.
 const maxSourceFile = 64 << 20
 
-// sources is what a policy is made of: parsed modules and data, with the raw
-// text for the revision.
+// sources is what a policy is made of: parsed modules and data.
 type sources struct {
 	modules map[string]*ast.Module
 	data    map[string]any
-	raw     map[string][]byte // by file name, for the revision
-	origin  map[string]string // data path -> file that set it
+	texts   map[string][32]byte // digests of policies by file name
+	seen    map[string]bool     // data files
+	origin  map[string]string   // data path -> file that set it
 	// policies counts the modules that are not the library's.
 	policies int
 }
@@ -37,7 +42,8 @@ func newSources() *sources {
 	return &sources{
 		modules: map[string]*ast.Module{},
 		data:    map[string]any{},
-		raw:     map[string][]byte{},
+		texts:   map[string][32]byte{},
+		seen:    map[string]bool{},
 		origin:  map[string]string{},
 	}
 }
@@ -158,10 +164,10 @@ func readBounded(file string) ([]byte, error) {
 // parse adds one module. Modules are read as Rego v1; `import rego.v2` raises
 // one to v2.
 func (s *sources) parse(name string, text []byte, r *report) {
-	if _, dup := s.raw[name]; dup {
+	if _, dup := s.texts[name]; dup {
 		return // the same file through two paths
 	}
-	s.raw[name] = text
+	s.texts[name] = sha256.Sum256(text)
 	s.policies++
 	m, err := ast.ParseModuleWithOpts(name, string(text), ast.ParserOptions{
 		RegoVersion: ast.RegoV1, ProcessAnnotation: true,
@@ -179,10 +185,10 @@ func (s *sources) parse(name string, text []byte, r *report) {
 // parseData merges one data file. A file in a subfolder is placed under the
 // folder's name, as OPA does.
 func (s *sources) parseData(file, dir string, text []byte, r *report) {
-	if _, dup := s.raw[file]; dup {
+	if s.seen[file] {
 		return
 	}
-	s.raw[file] = text
+	s.seen[file] = true
 	var value any
 	if err := util.Unmarshal(text, &value); err != nil {
 		r.addFile(file, "%s", err)
@@ -243,4 +249,22 @@ func typeName(v any) string {
 		return "a boolean"
 	}
 	return "a number"
+}
+
+// revision digests what decisions depend on: the schema, the texts of the
+// policies and the data, wherever the files are.
+func (s *sources) revision(sch *schema.Schema) (string, error) {
+	h := sha256.New()
+	digest := sch.Digest()
+	h.Write(digest[:])
+	texts := slices.SortedFunc(maps.Values(s.texts), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	for _, sum := range texts {
+		h.Write(sum[:])
+	}
+	data, err := json.Marshal(s.data)
+	if err != nil {
+		return "", fmt.Errorf("policy: data: %w", err)
+	}
+	h.Write(data)
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
