@@ -3,8 +3,8 @@
 //
 // One rule holds everywhere: a credential that is presented and does not
 // verify is an error, never the anonymous identity. Nothing of a token is
-// believed before its signature holds, except its issuer's name, which only
-// chooses whose keys are tried.
+// believed before its signature holds: the issuer, key id and algorithm that it
+// names only choose among the keys that the config vouches for.
 package identity
 
 import (
