@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -221,13 +222,13 @@ func (s *session) rule(id *identityAnswer, c *class) (bool, error) {
 
 func (s *session) grant(id *identityAnswer, c *class, at coordinate) (bool, error) {
 	if c.kind == classIdentity {
-		return id.grant(c, at)
+		return id.grant(s, c, at)
 	}
 	v, err := s.value(c)
-	if err != nil || v == nil {
-		return false, err
+	if broken := (*EvalError)(nil); errors.As(err, &broken) {
+		return s.targeted(c, at)
 	}
-	return isTrue(member(member(v, at.typ), at.field)), nil
+	return err == nil && isTrue(member(member(v, at.typ), at.field)), err
 }
 
 func member(t *ast.Term, key string) *ast.Term {

@@ -111,6 +111,35 @@ func (s *session) value(c *class) (*ast.Term, error) {
 	return defined(v), nil
 }
 
+// targeted asks a head with variables for one coordinate. It is for heads whose
+// whole extent cannot be had, because some of it fails.
+func (s *session) targeted(c *class, at coordinate) (bool, error) {
+	c = c.same
+	projected := appendInput(nil, &c.shape, &s.facts)
+	key := binary.AppendUvarint(nil, uint64(c.id)+1)
+	key = appendText(appendText(key, tagString, at.typ), tagString, at.field)
+	key = append(key, projected...)
+	if v, ok := s.engine.answers.get(key).(*ast.Term); ok && !c.impure {
+		return isTrue(v), nil
+	}
+	ref := append(entryRef(c.group.name), ast.StringTerm(at.typ), ast.StringTerm(at.field))
+	query, err := s.engine.prepare(ast.NewBody(ast.NewExpr(ast.NewTerm(ref))))
+	if err != nil {
+		return false, &EvalError{Rule: c.group.head, Err: err}
+	}
+	v, err := s.eval(&query, decodeInput(&c.shape, projected), c.group.head)
+	if err != nil {
+		return false, err
+	}
+	if v == nil {
+		v = undefined
+	}
+	if !c.impure {
+		s.engine.answers.put(key, v, termSize(v))
+	}
+	return isTrue(v), nil
+}
+
 // termSize approximates the bytes that a value holds.
 func termSize(v *ast.Term) int {
 	n := 0

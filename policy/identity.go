@@ -133,8 +133,11 @@ func (t *identityTable) evaluate(s *session, projected []byte) (*identityAnswer,
 		a.chunks = append(a.chunks, chunk)
 	}
 	for i, v := range t.verdicts {
-		ok, err := a.decide(v)
+		ok, err := a.decide(s, v)
+		var broken *EvalError
 		switch {
+		case err != nil && !errors.As(err, &broken):
+			return nil, err // out of time
 		case err != nil && a.errors == nil:
 			a.errors = map[int]error{i: err}
 		case err != nil:
@@ -229,7 +232,7 @@ func each(t *ast.Term, visit func(key string, value *ast.Term)) {
 }
 
 // decide walks the levels of a verdict whose classes are all identity classes.
-func (a *identityAnswer) decide(v *verdict) (bool, error) {
+func (a *identityAnswer) decide(s *session, v *verdict) (bool, error) {
 	for i := range v.levels {
 		lv := &v.levels[i]
 		if lv.rule != nil {
@@ -238,7 +241,7 @@ func (a *identityAnswer) decide(v *verdict) (bool, error) {
 			}
 		}
 		for _, c := range lv.vars {
-			if ok, err := a.grant(c, lv.at); ok || err != nil {
+			if ok, err := a.grant(s, c, lv.at); ok || err != nil {
 				return ok, err
 			}
 		}
@@ -256,9 +259,12 @@ func (a *identityAnswer) rule(c *class) (bool, error) {
 }
 
 // grant returns whether a head with variables gives the coordinate.
-func (a *identityAnswer) grant(c *class, at coordinate) (bool, error) {
+func (a *identityAnswer) grant(s *session, c *class, at coordinate) (bool, error) {
 	chunk, j := a.of(c)
-	return chunk.grants[j][at], chunk.errors[j]
+	if chunk.errors[j] != nil {
+		return s.targeted(c, at)
+	}
+	return chunk.grants[j][at], nil
 }
 
 func (a *identityAnswer) of(c *class) (*chunkAnswer, int) {
