@@ -168,7 +168,7 @@ func (m *meter) object(i int32, mixed bool) (pair, int) {
 // objectType looks for __typename among the keys of the object at pos.
 func (m *meter) objectType(i int32) int {
 	names := m.shape.typenames[i]
-	if len(names) == 0 {
+	if len(names) == 0 || m.spent() {
 		return -1
 	}
 	begin := m.pos
@@ -187,14 +187,14 @@ func (m *meter) objectType(i int32) int {
 
 // dearest prices the object under every region that its keys admit.
 func (m *meter) dearest(i int32) pair {
+	if m.spent() {
+		return m.region(m.dearestRegion(i))
+	}
 	begin := m.pos
 	candidates := m.candidates(i)
 	end := m.pos
-	if len(candidates) == 0 || m.err != nil {
+	if m.err != nil {
 		return pair{}
-	}
-	if m.reread > maxRereads*len(m.data) {
-		candidates = candidates[:1]
 	}
 	var out pair
 	for _, r := range candidates {
@@ -207,12 +207,15 @@ func (m *meter) dearest(i int32) pair {
 	return out
 }
 
-// candidates returns the regions that select every key of the object at pos,
-// the dearest first by estimate.
+// spent reports whether too much was read again already.
+func (m *meter) spent() bool { return m.reread > maxRereads*len(m.data) }
+
+// candidates returns the regions that select every key of the object at pos; all
+// when none does.
 func (m *meter) candidates(i int32) []int32 {
 	s := &m.p.scopes[i]
 	begin := m.pos
-	var out []int32
+	out := make([]int32, 0, s.regions.hi-s.regions.lo)
 	for r := s.regions.lo; r < s.regions.hi; r++ {
 		out = append(out, r)
 	}
@@ -228,17 +231,19 @@ func (m *meter) candidates(i int32) []int32 {
 		m.skip()
 	}
 	m.reread += m.pos - begin
-	slices.SortFunc(out, func(a, b int32) int {
-		v, w := m.p.sum(&m.p.regions[a], m.vars, m.x), m.p.sum(&m.p.regions[b], m.vars, m.x)
-		switch {
-		case v.a+v.b > w.a+w.b:
-			return -1
-		case v.a+v.b < w.a+w.b:
-			return 1
-		}
-		return int(a - b)
-	})
 	return out
+}
+
+// dearestRegion is the region with the highest estimate.
+func (m *meter) dearestRegion(i int32) int32 {
+	s := &m.p.scopes[i]
+	best, most := s.regions.lo, -1.0
+	for r := s.regions.lo; r < s.regions.hi; r++ {
+		if v := m.p.sum(&m.p.regions[r], m.vars, m.x); v.a+v.b > most {
+			best, most = r, v.a+v.b
+		}
+	}
+	return best
 }
 
 // find returns the position among the region's groups of the response key, -1

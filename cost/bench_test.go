@@ -4,6 +4,8 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/vektah/gqlparser/v2/ast"
+
 	"github.com/graphward/graphward/schema"
 )
 
@@ -115,3 +117,123 @@ func BenchmarkCompileKilobyte(b *testing.B) {
 }
 
 func abs(n int) int { return max(n, -n) }
+
+// sample writes a response in which every list has members many members and
+// object types take turns.
+type sample struct {
+	*reference
+	members int
+	turn    int
+	body    []byte
+}
+
+func (s *sample) object(sets []ast.SelectionSet, typeName string) {
+	objects := s.objects(typeName)
+	object := objects[s.turn%len(objects)]
+	s.turn++
+	s.body = append(s.body, '{')
+	for i, g := range s.collect(sets, object) {
+		if i > 0 {
+			s.body = append(s.body, ',')
+		}
+		s.body = append(s.body, '"')
+		s.body = append(s.body, g.key...)
+		s.body = append(s.body, `":`...)
+		if g.fields[0].Name == "__typename" {
+			s.body = append(append(append(s.body, '"'), object.Name...), '"')
+			continue
+		}
+		s.value(g, object.Fields.ForName(g.fields[0].Name).Type)
+	}
+	s.body = append(s.body, '}')
+}
+
+func (s *sample) value(g refGroup, t *ast.Type) {
+	if t.Elem != nil {
+		s.body = append(s.body, '[')
+		for i := range s.members {
+			if i > 0 {
+				s.body = append(s.body, ',')
+			}
+			s.value(g, t.Elem)
+		}
+		s.body = append(s.body, ']')
+		return
+	}
+	switch def := s.schema.AST().Types[t.Name()]; {
+	case def.IsCompositeType():
+		s.object(g.sets(), t.Name())
+	case t.Name() == "Int" || t.Name() == "Float":
+		s.body = append(s.body, "1234"...)
+	case t.Name() == "Boolean":
+		s.body = append(s.body, "true"...)
+	default:
+		s.body = append(s.body, `"https://example.org/a \"value\" of some length"`...)
+	}
+}
+
+// BenchmarkActual measures responses of a quarter megabyte and more: the default
+// profile over the operations of artsy with the most selections.
+func BenchmarkActual(b *testing.B) {
+	c := loadCorpus(b, "artsy")
+	m, err := NewModel(c.schema, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	order := make([]int, len(c.operations))
+	for i := range order {
+		order[i] = i
+	}
+	sort.Slice(order, func(i, j int) bool {
+		return c.operations[order[i]].Shape.Fields > c.operations[order[j]].Shape.Fields
+	})
+	for _, i := range []int{order[0], order[20], order[60]} {
+		op, vars := c.operations[i], c.variables[i]
+		p, err := m.Compile(op)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := &sample{reference: newReference(op, vars, Default, 10)}
+		for s.members = 1; len(s.body) < 256<<10 && s.members < 200; s.members++ {
+			s.body, s.turn = append(s.body[:0], `{"data":`...), 0
+			s.object([]ast.SelectionSet{op.Definition.SelectionSet}, rootType(c.schema, op.Kind))
+			s.body = append(s.body, '}')
+		}
+		b.Run(op.Name, func(b *testing.B) {
+			b.SetBytes(int64(len(s.body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := p.ActualBytes(s.body, vars); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkHostile compiles documents of n and 2n that are made to be dear; the
+// last pair is past the work budget.
+func BenchmarkHostile(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		text string
+	}{
+		{"chain/400", chain(400)}, {"chain/800", chain(800)},
+		{"wide/400", wide(400)}, {"wide/800", wide(800)},
+		{"subsets/16", subsets(16, 16)}, {"subsets/32", subsets(32, 18)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s, op := compileHostile(b, c.text)
+			m, err := NewModel(s, Options{Profile: IBM})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.Compile(op); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

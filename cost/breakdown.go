@@ -151,10 +151,10 @@ func (w *breakdown) group(i int32, count float64, want pair) {
 	if len(w.entries) >= maxEntries || w.visits > maxEntries {
 		own.a += times(n, child.a)
 		own.b += times(n, child.b)
-		w.add(g.coordinate, count, times(count, own.a*want.a)+times(count, own.b*want.b))
+		w.add(g.coordinate(), count, times(count, own.a*want.a)+times(count, own.b*want.b))
 		return
 	}
-	w.add(g.coordinate, count, times(count, own.a*want.a)+times(count, own.b*want.b))
+	w.add(g.coordinate(), count, times(count, own.a*want.a)+times(count, own.b*want.b))
 	if g.child >= 0 {
 		w.scope(g.child, times(count, n), want)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -18,7 +19,7 @@ var ErrSchema = errors.New("cost: the operation was compiled for another schema"
 // either bound the syntactic bound takes over.
 const (
 	maxScopes = 20_000
-	maxVisits = 150_000 // selections looked at
+	maxVisits = 80_000 // selections looked at; some 10 ms of CPU
 )
 
 // Compile builds the program that prices the operation under any variables.
@@ -28,23 +29,28 @@ func (m *Model) Compile(op *schema.Operation) (*Program, error) {
 	if op.Schema != m.schema && op.Schema.Digest() != m.schema.Digest() {
 		return nil, ErrSchema
 	}
-	c := newCompiler(m, op)
 	root := m.outputs[rootType(m.schema, op.Kind)]
+	c := newCompiler(m, op)
 	id := c.scope([]piece{{nil, alwaysLive}}, root, 0)
-	if c.exhausted {
+	p, exhausted := c.p, c.exhausted
+	c.release()
+	if exhausted {
 		return m.compileSyntactic(op), nil
 	}
-	c.p.finish(id, root, op)
-	return c.p, nil
+	p.finish(id, root, op)
+	return p, nil
 }
 
 // compileSyntactic builds the approximate program.
 func (m *Model) compileSyntactic(op *schema.Operation) *Program {
 	root := m.outputs[rootType(m.schema, op.Kind)]
 	c := newCompiler(m, op)
-	c.p.approximate = true
-	c.p.finish(c.syntacticScope(op.Definition.SelectionSet, root, 0), root, op)
-	return c.p
+	p := c.p
+	p.approximate = true
+	id := c.syntacticScope(op.Definition.SelectionSet, root, 0)
+	c.release()
+	p.finish(id, root, op)
+	return p
 }
 
 func rootType(s *schema.Schema, kind ast.Operation) string {
@@ -57,37 +63,51 @@ func rootType(s *schema.Schema, kind ast.Operation) string {
 	return s.AST().Query.Name
 }
 
-// compiler is the state of one compilation.
+// compiler is the state of one compilation. Its maps and stacks are used again
+// by the next; nothing of it is referenced by the Program.
 type compiler struct {
 	model *Model
 	op    *schema.Operation
 	p     *Program
 
 	guards       map[guardOp]int32
-	memo         map[string]int32
 	expectations map[sizeKey]int32
 	constants    map[size]int32
-	fieldIDs     map[*ast.Field]int32
-	contexts     []context
-	contextIDs   map[string]int32
-	flatSpecs    map[*fieldSpec]*fieldSpec
 	variables    map[string]int32
+	flatSpecs    map[*fieldSpec]*fieldSpec
+
+	// scopes that were compiled, by their only selection set or by several.
+	single map[singleKey]int32
+	merged map[string]int32
+	// fieldIDs number the fields whose selection sets were merged.
+	fieldIDs map[*ast.Field]int32
+
+	contexts   []context
+	contextIDs map[string]int32
 
 	// order holds the reachable fragments, a fragment before those it spreads.
 	order []*ast.FragmentDefinition
 	rank  map[*ast.FragmentDefinition]int32
-	// reach is the guard under which each fragment is reached in the scope at
+	// reach is the guard under which each fragment is reached in the region at
 	// hand, by rank, valid where stamp equals now.
 	reach []int32
 	stamp []int32
 	now   int32
 	last  int32 // highest rank reached
+	// typeStamp marks the type conditions that partition has used, by type id.
+	typeStamp []int32
+
+	// Stacks: a scope uses what it pushed and pops it.
+	found   []occurrences
+	cells   []cell
+	pieces  []piece
+	members []member
+	drafts  []draft
 
 	// occurrenceGroups are the groups of each occurrence of a syntactic program.
 	occurrenceGroups [][]int32
 
 	key       []byte
-	visits    int
 	exhausted bool
 }
 
@@ -96,6 +116,33 @@ type compiler struct {
 type piece struct {
 	field *ast.Field
 	guard int32
+}
+
+// cell links the occurrences of one response key; next is 0 at the end, else
+// the index of the next cell plus one.
+type cell struct {
+	piece
+	next int32
+}
+
+// occurrences is a response key with what was collected for it.
+type occurrences struct {
+	key         string
+	field       *ast.Field // the first
+	first, last int32      // cells
+	live        int32      // the guard under which any occurrence is live
+}
+
+// draft is a region before it is placed in the program.
+type draft struct {
+	types    schema.TypeSet
+	members  span // on the stack of members
+	typename string
+}
+
+type singleKey struct {
+	piece
+	typ, ctx int32
 }
 
 // sizing is a size that sizedFields hands down to the list at path.
@@ -111,26 +158,70 @@ type context struct {
 	flat bool
 }
 
-func newCompiler(m *Model, op *schema.Operation) *compiler {
-	c := &compiler{
-		model: m, op: op,
-		p:            &Program{model: m, operation: op.Name},
-		guards:       map[guardOp]int32{{}: alwaysLive},
-		memo:         map[string]int32{},
-		expectations: map[sizeKey]int32{},
-		constants:    map[size]int32{},
-		fieldIDs:     map[*ast.Field]int32{},
-		contexts:     []context{{}},
-		contextIDs:   map[string]int32{},
-		flatSpecs:    map[*fieldSpec]*fieldSpec{},
-		variables:    make(map[string]int32, len(op.Variables)),
+var compilers = sync.Pool{New: func() any {
+	return &compiler{
+		guards: map[guardOp]int32{}, expectations: map[sizeKey]int32{}, constants: map[size]int32{}, variables: map[string]int32{},
+		flatSpecs: map[*fieldSpec]*fieldSpec{}, single: map[singleKey]int32{}, merged: map[string]int32{}, fieldIDs: map[*ast.Field]int32{},
+		contextIDs: map[string]int32{}, rank: map[*ast.FragmentDefinition]int32{},
 	}
-	c.p.guards = append(c.p.guards, guardOp{})
+}}
+
+// onlyAlways are the guards of a program without conditions.
+var onlyAlways = []guardOp{{}}
+
+func newCompiler(m *Model, op *schema.Operation) *compiler {
+	c := compilers.Get().(*compiler)
+	composite := 1
+	for i := range op.Uses {
+		if len(op.Uses[i].Field.SelectionSet) > 0 {
+			composite++
+		}
+	}
+	c.model, c.op = m, op
+	c.p = &Program{
+		model: m, operation: op.Name, guards: onlyAlways[:1:1],
+		groups: make([]group, 0, len(op.Uses)), members: make([]member, 0, len(op.Uses)),
+		scopes: make([]scope, 0, composite), regions: make([]region, 0, composite),
+	}
+	c.guards[guardOp{}] = alwaysLive
+	c.contexts = append(c.contexts, context{})
 	for i := range op.Variables {
 		c.variables[op.Variables[i].Name] = int32(i)
 	}
+	if n := len(m.outputs); len(c.typeStamp) < n {
+		c.typeStamp = make([]int32, n)
+	}
 	c.sortFragments()
 	return c
+}
+
+// keptEntries bounds what a compiler keeps for the next compilation.
+const keptEntries = 4096
+
+func (c *compiler) release() {
+	if len(c.single)+len(c.merged)+len(c.fieldIDs)+len(c.guards)+len(c.contexts)+len(c.expectations)+cap(c.cells)+cap(c.members) > keptEntries {
+		return
+	}
+	clear(c.guards)
+	clear(c.expectations)
+	clear(c.constants)
+	clear(c.variables)
+	clear(c.flatSpecs)
+	clear(c.single)
+	clear(c.merged)
+	clear(c.fieldIDs)
+	clear(c.contextIDs)
+	clear(c.rank)
+	clear(c.contexts)
+	clear(c.order)
+	clear(c.found[:cap(c.found)])
+	clear(c.cells[:cap(c.cells)])
+	clear(c.pieces[:cap(c.pieces)])
+	clear(c.drafts[:cap(c.drafts)])
+	c.contexts, c.order, c.occurrenceGroups = c.contexts[:0], c.order[:0], nil
+	c.found, c.cells, c.pieces, c.members, c.drafts = c.found[:0], c.cells[:0], c.pieces[:0], c.members[:0], c.drafts[:0]
+	c.model, c.op, c.p, c.exhausted = nil, nil, nil, false
+	compilers.Put(c)
 }
 
 func (c *compiler) variable(name string) int32 {
@@ -142,31 +233,37 @@ func (c *compiler) variable(name string) int32 {
 
 // sortFragments fills order and rank.
 func (c *compiler) sortFragments() {
-	c.rank = make(map[*ast.FragmentDefinition]int32, len(c.op.Fragments))
-	var visit func(set ast.SelectionSet)
-	visit = func(set ast.SelectionSet) {
-		for _, s := range set {
-			switch s := s.(type) {
-			case *ast.Field:
-				visit(s.SelectionSet)
-			case *ast.InlineFragment:
-				visit(s.SelectionSet)
-			case *ast.FragmentSpread:
-				if _, seen := c.rank[s.Definition]; !seen {
-					c.rank[s.Definition] = -1
-					visit(s.Definition.SelectionSet)
-					c.order = append(c.order, s.Definition)
-				}
+	if len(c.op.Fragments) > 0 {
+		c.visitFragments(c.op.Definition.SelectionSet)
+		slices.Reverse(c.order)
+		for i, f := range c.order {
+			c.rank[f] = int32(i)
+		}
+	}
+	c.reach = resize(c.reach, len(c.order))
+	c.stamp = resize(c.stamp, len(c.order))
+	clear(c.stamp)
+	clear(c.typeStamp)
+	c.now = 0
+}
+
+// visitFragments appends the fragments below set to order, each after those
+// that it spreads.
+func (c *compiler) visitFragments(set ast.SelectionSet) {
+	for _, s := range set {
+		switch s := s.(type) {
+		case *ast.Field:
+			c.visitFragments(s.SelectionSet)
+		case *ast.InlineFragment:
+			c.visitFragments(s.SelectionSet)
+		case *ast.FragmentSpread:
+			if _, seen := c.rank[s.Definition]; !seen {
+				c.rank[s.Definition] = -1
+				c.visitFragments(s.Definition.SelectionSet)
+				c.order = append(c.order, s.Definition)
 			}
 		}
 	}
-	visit(c.op.Definition.SelectionSet)
-	slices.Reverse(c.order)
-	for i, f := range c.order {
-		c.rank[f] = int32(i)
-	}
-	c.reach = make([]int32, len(c.order))
-	c.stamp = make([]int32, len(c.order))
 }
 
 func (c *compiler) selections(p piece) ast.SelectionSet {
@@ -176,114 +273,113 @@ func (c *compiler) selections(p piece) ast.SelectionSet {
 	return p.field.SelectionSet
 }
 
-// occurrences is a response key with what was collected for it.
-type occurrences struct {
-	key    string
-	pieces []piece
-	live   int32 // the guard under which any occurrence is live
-}
-
 // scope compiles the selection sets of pieces for a value of type t and returns
 // its index. Equal scopes are compiled once.
 func (c *compiler) scope(pieces []piece, t *outputType, ctx int32) int32 {
-	key := c.scopeKey(pieces, t, ctx)
-	if id, ok := c.memo[string(key)]; ok {
+	only := singleKey{pieces[0], t.id, ctx}
+	if len(pieces) == 1 {
+		if id, ok := c.single[only]; ok {
+			return id
+		}
+	} else if id, ok := c.merged[string(c.mergedKey(pieces, t, ctx))]; ok {
 		return id
 	}
-	memoKey := string(key)
-	if len(c.p.scopes) >= maxScopes || c.visits > maxVisits {
+	if len(c.p.scopes) >= maxScopes || c.p.work > maxVisits {
 		c.exhausted = true
 	}
 	if c.exhausted {
 		return 0
 	}
-	var regions []draft
+	drafts, members := len(c.drafts), len(c.members)
 	for _, types := range c.partition(pieces, t) {
-		regions = c.region(regions, pieces, types, c.contexts[ctx])
+		c.region(pieces, types, c.contexts[ctx])
 	}
-	id := c.p.addScope(regions)
-	c.memo[memoKey] = id
+	if c.exhausted {
+		return 0
+	}
+	id := c.p.addScope(c.drafts[drafts:], c.members)
+	c.drafts, c.members = c.drafts[:drafts], c.members[:members]
+	if len(pieces) == 1 {
+		c.single[only] = id
+	} else {
+		c.merged[string(c.mergedKey(pieces, t, ctx))] = id
+	}
 	return id
 }
 
-func (c *compiler) scopeKey(pieces []piece, t *outputType, ctx int32) []byte {
+// mergedKey identifies a set of pieces, whatever their order. It is valid until
+// the next call.
+func (c *compiler) mergedKey(pieces []piece, t *outputType, ctx int32) []byte {
+	for _, p := range pieces {
+		if _, ok := c.fieldIDs[p.field]; !ok { // in the order of the document
+			c.fieldIDs[p.field] = int32(len(c.fieldIDs))
+		}
+	}
+	slices.SortFunc(pieces, func(a, b piece) int { return int(c.fieldIDs[a.field] - c.fieldIDs[b.field]) })
 	key := binary.AppendUvarint(c.key[:0], uint64(t.id))
 	key = binary.AppendUvarint(key, uint64(ctx))
-	if len(pieces) > 1 {
-		for _, p := range pieces {
-			c.fieldID(p.field) // in the order of the document
-		}
-		slices.SortFunc(pieces, func(a, b piece) int { return int(c.fieldID(a.field) - c.fieldID(b.field)) })
-	}
 	for _, p := range pieces {
-		key = binary.AppendUvarint(key, uint64(c.fieldID(p.field)))
+		key = binary.AppendUvarint(key, uint64(c.fieldIDs[p.field]))
 		key = binary.AppendUvarint(key, uint64(p.guard))
 	}
 	c.key = key
 	return key
 }
 
-func (c *compiler) fieldID(f *ast.Field) int32 {
-	id, ok := c.fieldIDs[f]
-	if !ok {
-		id = int32(len(c.fieldIDs))
-		c.fieldIDs[f] = id
-	}
-	return id
-}
-
 // partition splits the possible types of t into regions that no type condition
 // reachable from the pieces tells apart.
 func (c *compiler) partition(pieces []piece, t *outputType) []schema.TypeSet {
-	if t.possible.Empty() {
-		return nil
+	if !t.abstract || t.possible.Empty() {
+		return t.whole
 	}
-	regions := []schema.TypeSet{t.possible}
-	if !t.abstract {
-		return regions
-	}
-	seen := map[string]bool{t.name: true}
 	c.now++
-	split := func(name string) {
-		if !seen[name] {
-			seen[name] = true
-			regions = splitRegions(regions, c.model.outputs[name].possible)
-		}
-	}
+	c.typeStamp[t.id] = c.now
+	regions := t.whole
 	for _, p := range pieces {
-		c.conditions(c.selections(p), split)
+		regions = c.conditions(regions, c.selections(p))
 	}
 	return regions
 }
 
-// conditions calls split for each type condition below set, fields excluded.
-func (c *compiler) conditions(set ast.SelectionSet, split func(name string)) {
+// conditions splits regions by each type condition in set, fields excluded.
+func (c *compiler) conditions(regions []schema.TypeSet, set ast.SelectionSet) []schema.TypeSet {
 	for _, s := range set {
-		c.visits++
+		c.p.work++
 		switch s := s.(type) {
 		case *ast.InlineFragment:
-			if s.TypeCondition != "" {
-				split(s.TypeCondition)
-			}
-			c.conditions(s.SelectionSet, split)
+			regions = c.conditions(c.split(regions, s.TypeCondition), s.SelectionSet)
 		case *ast.FragmentSpread:
 			if r := c.rank[s.Definition]; c.stamp[r] != c.now {
 				c.stamp[r] = c.now
-				split(s.Definition.TypeCondition)
-				c.conditions(s.Definition.SelectionSet, split)
+				regions = c.conditions(c.split(regions, s.Definition.TypeCondition), s.Definition.SelectionSet)
 			}
 		}
 	}
+	return regions
 }
 
+func (c *compiler) split(regions []schema.TypeSet, condition string) []schema.TypeSet {
+	if condition == "" {
+		return regions
+	}
+	by := c.model.outputs[condition]
+	if c.typeStamp[by.id] == c.now {
+		return regions
+	}
+	c.typeStamp[by.id] = c.now
+	return splitRegions(regions, by.possible)
+}
+
+// splitRegions splits each region into what is in by and what is not. It does
+// not change its argument.
 func splitRegions(regions []schema.TypeSet, by schema.TypeSet) []schema.TypeSet {
 	for i, n := 0, len(regions); i < n; i++ {
-		in := regions[i].Intersect(by)
-		if in.Empty() || regions[i].SubsetOf(by) {
+		if !regions[i].Intersects(by) || regions[i].SubsetOf(by) {
 			continue
 		}
-		regions = append(regions, without(regions[i], by))
-		regions[i] = in
+		outside := without(regions[i], by)
+		regions = append(slices.Clip(regions), outside)
+		regions[i] = regions[i].Intersect(by)
 	}
 	return regions
 }
@@ -299,48 +395,53 @@ func without(t, o schema.TypeSet) schema.TypeSet {
 	return out
 }
 
-// draft is a region before it is placed in the program.
-type draft struct {
-	types    schema.TypeSet
-	members  []member
-	typename string
-}
-
 // region collects the fields of pieces for the object types, splits the region
-// where a field's price depends on the object type, and prices what it found.
-func (c *compiler) region(regions []draft, pieces []piece, types schema.TypeSet, ctx context) []draft {
-	collected, typename := c.collect(pieces, first(types))
-	parts := []schema.TypeSet{types}
-	if types.Len() > 1 {
-		for _, o := range collected {
-			for _, v := range c.variants(o.pieces[0].field) {
+// where a field's price depends on the object type, and pushes a draft for each
+// part.
+func (c *compiler) region(pieces []piece, types schema.TypeSet, ctx context) {
+	found, cells := len(c.found), len(c.cells)
+	typename := c.collect(pieces, first(types))
+	collected := c.found[found:]
+	if types.Len() == 1 {
+		c.part(collected, types, typename, ctx)
+	} else {
+		parts := []schema.TypeSet{types}
+		for i := range collected {
+			for _, v := range c.variants(collected[i].field) {
 				parts = splitRegions(parts, v.types)
 			}
 		}
-	}
-	for _, part := range parts {
-		d := draft{types: part, typename: typename, members: make([]member, 0, len(collected))}
-		object := c.model.objects[first(part)]
-		many := part.Len() > 1
-		for i := range collected {
-			o := &collected[i]
-			f := o.pieces[0].field
-			spec := object[f.Name]
-			if spec == nil {
-				continue
-			}
-			coordinate := spec.coordinate
-			if many {
-				coordinate = f.ObjectDefinition.Name + "." + f.Name
-			}
-			d.members = append(d.members, member{group: c.group(o, spec, coordinate, ctx), guard: o.live})
-			if c.exhausted {
-				return nil
-			}
+		for _, part := range parts {
+			c.part(collected, part, typename, ctx)
 		}
-		regions = append(regions, d)
 	}
-	return regions
+	c.found, c.cells = c.found[:found], c.cells[:cells]
+}
+
+// part prices what was collected for the object types, which agree on prices.
+func (c *compiler) part(collected []occurrences, types schema.TypeSet, typename string, ctx context) {
+	object := c.model.objects[first(types)]
+	many := types.Len() > 1
+	// Groups push the members of their own scopes and pop them before they return.
+	d := draft{types: types, typename: typename, members: span{lo: int32(len(c.members))}}
+	for i := range collected {
+		o := &collected[i]
+		spec := object[o.field.Name]
+		if spec == nil {
+			continue
+		}
+		parent := ""
+		if many {
+			parent = o.field.ObjectDefinition.Name
+		}
+		id := c.group(o, spec, parent, ctx)
+		if c.exhausted {
+			return
+		}
+		c.members = append(c.members, member{group: id, guard: o.live})
+	}
+	d.members.hi = int32(len(c.members))
+	c.drafts = append(c.drafts, d)
 }
 
 // variants returns the object types by the price of f; nil when they agree.
@@ -359,11 +460,13 @@ func first(t schema.TypeSet) int {
 }
 
 // collect is CollectFields (specification, section 6.3.2) for one object type.
-// Fragments are visited once each, after everything that may spread them.
-func (c *compiler) collect(pieces []piece, object int) ([]occurrences, string) {
+// It pushes what it finds and returns the response key of __typename, "" when
+// that is not selected. Fragments are visited once each, after everything that
+// may spread them.
+func (c *compiler) collect(pieces []piece, object int) string {
 	c.now++
 	c.last = -1
-	w := collector{c: c, object: object}
+	w := collector{c: c, object: object, base: len(c.found)}
 	for _, p := range pieces {
 		w.walk(c.selections(p), p.guard)
 	}
@@ -372,15 +475,15 @@ func (c *compiler) collect(pieces []piece, object int) ([]occurrences, string) {
 			w.walk(c.order[r].SelectionSet, c.reach[r])
 		}
 	}
-	return w.found, w.typename
+	return w.typename
 }
 
 type collector struct {
 	c        *compiler
 	object   int
-	found    []occurrences
-	index    map[string]int // from fewKeys keys on
-	typename string         // the response key of __typename, if it is selected
+	base     int            // where the region's occurrences begin
+	index    map[string]int // by key, when there are many
+	typename string
 }
 
 // fewKeys is how many response keys are searched one by one.
@@ -389,7 +492,7 @@ const fewKeys = 12
 func (w *collector) walk(set ast.SelectionSet, guard int32) {
 	c := w.c
 	for _, s := range set {
-		c.visits++
+		c.p.work++
 		switch s := s.(type) {
 		case *ast.Field:
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
@@ -425,42 +528,44 @@ func (w *collector) applies(condition string) bool {
 }
 
 func (w *collector) add(f *ast.Field, guard int32) {
-	key := f.Alias
-	if key == "" {
-		key = f.Name
-	}
+	c := w.c
 	if strings.HasPrefix(f.Name, "__") {
 		if f.Name == "__typename" && (w.typename == "" || guard == alwaysLive) {
-			w.typename = key
+			w.typename = f.Alias
 		}
 		return
 	}
-	i := w.find(key)
+	c.cells = append(c.cells, cell{piece: piece{f, guard}})
+	id := int32(len(c.cells))
+	i := w.find(f.Alias)
 	if i < 0 {
 		if w.index != nil {
-			w.index[key] = len(w.found)
+			w.index[f.Alias] = len(c.found)
 		}
-		w.found = append(w.found, occurrences{key: key, pieces: []piece{{f, guard}}, live: guard})
+		c.found = append(c.found, occurrences{key: f.Alias, field: f, first: id, last: id, live: guard})
 		return
 	}
-	o := &w.found[i]
-	o.pieces = append(o.pieces, piece{f, guard})
-	o.live = w.c.or(o.live, guard)
+	o := &c.found[i]
+	c.cells[o.last-1].next = id
+	o.last = id
+	o.live = c.or(o.live, guard)
 }
 
+// find returns the index of the key's occurrences, -1 when there are none.
 func (w *collector) find(key string) int {
-	if len(w.found) < fewKeys {
-		for i := range w.found {
-			if w.found[i].key == key {
-				return i
+	found := w.c.found[w.base:]
+	if len(found) < fewKeys {
+		for i := range found {
+			if found[i].key == key {
+				return w.base + i
 			}
 		}
 		return -1
 	}
 	if w.index == nil {
 		w.index = make(map[string]int, 2*fewKeys)
-		for i := range w.found {
-			w.index[w.found[i].key] = i
+		for i := range found {
+			w.index[found[i].key] = w.base + i
 		}
 	}
 	if i, ok := w.index[key]; ok {
@@ -469,11 +574,16 @@ func (w *collector) find(key string) int {
 	return -1
 }
 
-// group prices one response key and compiles what is selected below it.
-func (c *compiler) group(o *occurrences, spec *fieldSpec, coordinate string, ctx context) int32 {
-	g := c.pricedGroup(o, spec, coordinate, ctx)
+// group prices one response key and compiles what is selected below it. parent
+// names the type that the field is selected on where several object types share
+// the group.
+func (c *compiler) group(o *occurrences, spec *fieldSpec, parent string, ctx context) int32 {
+	g := c.pricedGroup(o, spec, parent, ctx)
 	if spec.returns.composite {
-		g.child = c.scope(c.relative(o), spec.returns, c.context(g.spec, g.expected, ctx))
+		base := len(c.pieces)
+		c.pushRelative(o)
+		g.child = c.scope(c.pieces[base:], spec.returns, c.context(g.spec, g.expected, ctx))
+		c.pieces = c.pieces[:base]
 	}
 	if c.exhausted {
 		return -1
@@ -482,19 +592,18 @@ func (c *compiler) group(o *occurrences, spec *fieldSpec, coordinate string, ctx
 }
 
 // pricedGroup is a group without its child.
-func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, coordinate string, ctx context) group {
-	f := o.pieces[0].field
+func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, parent string, ctx context) group {
 	if ctx.flat && spec.byType {
 		spec = c.flatSpec(spec)
 	}
-	g := group{key: o.key, spec: spec, coordinate: coordinate, child: -1}
-	g.expected = c.expected(f, spec)
+	g := group{key: o.key, spec: spec, parent: parent, child: -1}
+	g.expected = c.expected(o.field, spec)
 	g.length = c.listLength(spec, g.expected, ctx.sizes)
 	g.call = spec.call
 	g.terms.lo = int32(len(c.p.terms))
 	for _, a := range spec.priced {
 		var literal *ast.Value
-		if arg := f.Arguments.ForName(a.name); arg != nil {
+		if arg := o.field.Arguments.ForName(a.name); arg != nil {
 			literal = arg.Value
 		}
 		g.call += c.literalCost(literal, a, false)
@@ -504,16 +613,16 @@ func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, coordinate strin
 	return g
 }
 
-// relative returns the group's occurrences with guards relative to the group
+// pushRelative pushes the group's occurrences with guards relative to the group
 // being live at all, so that equal selection sets meet in one scope.
-func (c *compiler) relative(o *occurrences) []piece {
-	pieces := slices.Clone(o.pieces)
-	for i := range pieces {
-		if pieces[i].guard == o.live {
-			pieces[i].guard = alwaysLive
+func (c *compiler) pushRelative(o *occurrences) {
+	for id := o.first; id != 0; id = c.cells[id-1].next {
+		p := c.cells[id-1].piece
+		if p.guard == o.live {
+			p.guard = alwaysLive
 		}
+		c.pieces = append(c.pieces, p)
 	}
-	return pieces
 }
 
 // flatSpec is spec without the object's own weight.
@@ -532,6 +641,9 @@ func (c *compiler) flatSpec(spec *fieldSpec) *fieldSpec {
 // sizedFields hands down, and whether a flat charge covers them. A connection
 // is charged for its items again.
 func (c *compiler) context(spec *fieldSpec, expected int32, ctx context) int32 {
+	if (expected < 0 || len(spec.size.sized) == 0) && len(ctx.sizes) == 0 && !ctx.flat && !spec.flat {
+		return 0
+	}
 	out := context{flat: (ctx.flat || spec.flat) && (spec.list || !spec.returns.connection)}
 	if expected >= 0 {
 		for _, path := range spec.size.sized {
@@ -570,7 +682,8 @@ func (c *compiler) directiveCosts(o *occurrences) span {
 		return out
 	}
 	weighted := false
-	for _, p := range o.pieces {
+	for id := o.first; id != 0; id = c.cells[id-1].next {
+		p := c.cells[id-1].piece
 		e := extra{guard: p.guard, terms: span{lo: int32(len(c.p.terms))}}
 		for _, d := range p.field.Directives {
 			for name, s := range c.model.directives[d.Name] {

@@ -41,6 +41,7 @@ type outputType struct {
 	weight     float64
 	mixed      bool // abstract, and its object types weigh differently
 	possible   schema.TypeSet
+	whole      []schema.TypeSet // possible as one region; none when it is empty
 }
 
 // fieldSpec is the price of one field of one object type.
@@ -181,7 +182,9 @@ func (b *modelBuilder) buildOutputs() {
 		}
 		t := &outputType{id: int32(len(b.outputs)), name: name, composite: def.IsCompositeType(), abstract: def.IsAbstractType()}
 		if t.composite {
-			t.possible = b.schema.Possible(name)
+			if t.possible = b.schema.Possible(name); !t.possible.Empty() {
+				t.whole = []schema.TypeSet{t.possible}
+			}
 			t.weight = 1
 			t.connection = isConnection(def)
 		}

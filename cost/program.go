@@ -18,6 +18,7 @@ type Program struct {
 	model       *Model
 	operation   string
 	approximate bool
+	work        int // selections that compiling looked at
 
 	scopes  []scope
 	regions []region
@@ -75,17 +76,19 @@ type member struct{ group, guard int32 }
 
 // group is a response key.
 type group struct {
-	key        string
-	coordinate string
-	spec       *fieldSpec
-	call       float64 // field and constant inputs
-	terms      span    // inputs that variables decide
-	extras     span    // weighted directives
-	expected   int32   // size that @listSize expects; -1: none
-	length     int32   // size of the list that is returned; -1: no list
-	child      int32   // scope; -1: a leaf
-	constant   bool
-	value      priced // when constant
+	key string
+	// parent names the type of the coordinate where object types share the
+	// group; otherwise the coordinate is the spec's.
+	parent   string
+	spec     *fieldSpec
+	call     float64 // field and constant inputs
+	terms    span    // inputs that variables decide
+	extras   span    // weighted directives
+	expected int32   // size that @listSize expects; -1: none
+	length   int32   // size of the list that is returned; -1: no list
+	child    int32   // scope; -1: a leaf
+	constant bool
+	value    priced // when constant
 }
 
 // extra is the price of the directives on one occurrence.
@@ -108,6 +111,13 @@ type Estimate struct {
 	// Approximate says that the operation was too large for an exact bound; the
 	// numbers are an upper bound of it.
 	Approximate bool
+}
+
+func (g *group) coordinate() string {
+	if g.parent == "" {
+		return g.spec.coordinate
+	}
+	return g.parent + "." + g.spec.name
 }
 
 func (p *Program) addGroup(g group) int32 {
@@ -133,19 +143,20 @@ func (p *Program) settled(m member) (priced, bool) {
 	return p.groups[m.group].value, p.groups[m.group].constant
 }
 
-func (p *Program) addScope(drafts []draft) int32 {
+// addScope places drafts whose members are on the stack.
+func (p *Program) addScope(drafts []draft, stack []member) int32 {
 	id := int32(len(p.scopes))
 	s := scope{regions: span{lo: int32(len(p.regions))}, constant: true}
 	for _, d := range drafts {
 		r := region{members: span{lo: int32(len(p.members))}, types: d.types, typename: d.typename}
-		for _, m := range d.members {
+		for _, m := range stack[d.members.lo:d.members.hi] {
 			if _, ok := p.settled(m); !ok || m.guard != alwaysLive {
 				p.members = append(p.members, m)
 				s.constant = false
 			}
 		}
 		r.fixed = int32(len(p.members))
-		for _, m := range d.members {
+		for _, m := range stack[d.members.lo:d.members.hi] {
 			if v, ok := p.settled(m); ok && m.guard == alwaysLive {
 				p.members = append(p.members, m)
 				r.base.add(v)
@@ -369,9 +380,9 @@ func (p *Program) refusal(bad int32, vars *schema.Variables) error {
 	x := p.evaluate(vars)
 	defer x.release()
 	if g.expected >= 0 && p.size(g.expected, x).bad {
-		return p.model.sizeError(g.coordinate, &p.sizes[g.expected], vars)
+		return p.model.sizeError(g.coordinate(), &p.sizes[g.expected], vars)
 	}
-	return &UnboundedError{Coordinate: g.coordinate}
+	return &UnboundedError{Coordinate: g.coordinate()}
 }
 
 // estimate turns the price of the root scope into the profile's numbers.

@@ -12,12 +12,15 @@ import (
 // is never below the exact cost as long as no item weighs less than nothing,
 // so negative item weights count as 0. Work is linear in the document.
 func (c *compiler) syntacticScope(set ast.SelectionSet, t *outputType, ctx int32) int32 {
-	d := draft{}
-	c.syntacticMembers(&d, set, t, ctx, alwaysLive)
-	return c.p.addScope([]draft{d})
+	base := int32(len(c.members))
+	c.syntacticMembers(set, t, ctx, alwaysLive)
+	id := c.p.addScope([]draft{{members: span{base, int32(len(c.members))}}}, c.members)
+	c.members = c.members[:base]
+	return id
 }
 
-func (c *compiler) syntacticMembers(d *draft, set ast.SelectionSet, t *outputType, ctx, guard int32) {
+// syntacticMembers pushes a member for each selection.
+func (c *compiler) syntacticMembers(set ast.SelectionSet, t *outputType, ctx, guard int32) {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
@@ -26,28 +29,38 @@ func (c *compiler) syntacticMembers(d *draft, set ast.SelectionSet, t *outputTyp
 				continue
 			}
 			for _, id := range c.syntacticGroups(s, ctx) {
-				d.members = append(d.members, member{group: id, guard: g})
+				c.members = append(c.members, member{group: id, guard: g})
 			}
 		case *ast.InlineFragment:
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
-				c.syntacticMembers(d, s.SelectionSet, t, ctx, g)
+				c.syntacticMembers(s.SelectionSet, t, ctx, g)
 			}
 		case *ast.FragmentSpread:
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
-				d.members = append(d.members, member{group: ^c.syntacticFragment(s.Definition, t, ctx), guard: g})
+				id := c.syntacticFragment(s.Definition, t, ctx)
+				c.members = append(c.members, member{group: ^id, guard: g})
 			}
 		}
 	}
 }
 
+func (c *compiler) fieldID(f *ast.Field) int32 {
+	id, ok := c.fieldIDs[f]
+	if !ok {
+		id = int32(len(c.fieldIDs))
+		c.fieldIDs[f] = id
+	}
+	return id
+}
+
 func (c *compiler) syntacticFragment(f *ast.FragmentDefinition, t *outputType, ctx int32) int32 {
 	key := binary.AppendUvarint([]byte{'f'}, uint64(c.rank[f]))
 	key = binary.AppendUvarint(key, uint64(ctx))
-	if id, ok := c.memo[string(key)]; ok {
+	if id, ok := c.merged[string(key)]; ok {
 		return id
 	}
 	id := c.syntacticScope(f.SelectionSet, t, ctx)
-	c.memo[string(key)] = id
+	c.merged[string(key)] = id
 	return id
 }
 
@@ -56,14 +69,14 @@ func (c *compiler) syntacticFragment(f *ast.FragmentDefinition, t *outputType, c
 func (c *compiler) syntacticGroups(f *ast.Field, ctx int32) []int32 {
 	key := binary.AppendUvarint([]byte{'g'}, uint64(c.fieldID(f)))
 	key = binary.AppendUvarint(key, uint64(ctx))
-	if id, ok := c.memo[string(key)]; ok {
+	if id, ok := c.merged[string(key)]; ok {
 		return c.occurrenceGroups[id]
 	}
 	var ids []int32
 	for _, spec := range c.specs(f) {
 		ids = append(ids, c.syntacticGroup(f, spec, ctx))
 	}
-	c.memo[string(key)] = int32(len(c.occurrenceGroups))
+	c.merged[string(key)] = int32(len(c.occurrenceGroups))
 	c.occurrenceGroups = append(c.occurrenceGroups, ids)
 	return ids
 }
@@ -86,17 +99,14 @@ func (c *compiler) specs(f *ast.Field) []*fieldSpec {
 }
 
 func (c *compiler) syntacticGroup(f *ast.Field, spec *fieldSpec, ctx int32) int32 {
-	key := f.Alias
-	if key == "" {
-		key = f.Name
-	}
 	if spec.itemA < 0 || spec.itemB < 0 {
 		raised := *spec
 		raised.itemA, raised.itemB = max(0, spec.itemA), max(0, spec.itemB)
 		spec = &raised
 	}
-	o := &occurrences{key: key, pieces: []piece{{f, alwaysLive}}, live: alwaysLive}
-	g := c.pricedGroup(o, spec, f.ObjectDefinition.Name+"."+f.Name, c.contexts[ctx])
+	c.cells = append(c.cells, cell{piece: piece{f, alwaysLive}})
+	id := int32(len(c.cells))
+	g := c.pricedGroup(&occurrences{key: f.Alias, field: f, first: id, last: id}, spec, f.ObjectDefinition.Name, c.contexts[ctx])
 	if spec.returns.composite {
 		g.child = c.syntacticScope(f.SelectionSet, spec.returns, c.context(g.spec, g.expected, c.contexts[ctx]))
 	}
