@@ -301,9 +301,6 @@ func (m *meter) region(r int32) pair {
 func (m *meter) field(g *group) (pair, int) {
 	alg := &m.p.model.algebra
 	out := pair{a: m.p.call(g, m.vars, m.x)}
-	if alg.ibm {
-		out.a = max(0, out.a)
-	}
 	if g.child < 0 && g.spec.itemA == 0 && g.spec.itemB == 0 {
 		m.skip()
 		return out, 0

@@ -86,8 +86,7 @@ func wide(n int) string {
 func compileHostile(t testing.TB, text string) (*schema.Schema, *schema.Operation) {
 	t.Helper()
 	s := loadSchema(t, adversarialSchema)
-	op, err := s.Compile(text, "", schema.Limits{Depth: 1000, Aliases: 1 << 20, RootFields: 1000, Directives: 1 << 20, Fragments: 10_000,
-		Tokens: 1 << 20, Document: 4 << 20, Walk: 1 << 30})
+	op, err := s.Compile(text, "", openLimits)
 	if err != nil {
 		t.Fatalf("%v\n%.2000s", err, text)
 	}

@@ -142,9 +142,6 @@ func (w *breakdown) group(i int32, count float64, want pair) {
 	}
 	n, nodes, _ := w.p.multiplier(g, child, w.x)
 	call := w.p.call(g, w.vars, w.x)
-	if w.p.model.algebra.ibm {
-		call = max(0, call)
-	}
 	own := pair{ownPart(call, n, g.spec.itemA, child.a), ownPart(nodes, n, g.spec.itemB, child.b)}
 	w.path = append(w.path, g.key)
 	defer func() { w.path = w.path[:len(w.path)-1] }()

@@ -92,8 +92,9 @@ func (b *modelBuilder) inputSpec(name string, t *ast.Type, fallback *ast.Value, 
 	}
 	spec.own, spec.explicit = b.weight(coordinates...)
 	if !spec.explicit && spec.typ != nil {
-		if spec.own, spec.explicit = b.weight(spec.typ.name); !spec.explicit {
-			spec.own = 1
+		spec.own = 1
+		if w, ok := b.weight(spec.typ.name); ok {
+			spec.own = w
 		}
 	}
 	return spec
@@ -184,6 +185,9 @@ type inputTerm struct {
 }
 
 func (m *Model) termCost(t *inputTerm, vars *schema.Variables) float64 {
+	if vars == worstVariables {
+		return m.worstTerm(t)
+	}
 	v := variable(vars, t.variable)
 	switch {
 	case v.Kind == schema.Absent:

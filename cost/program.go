@@ -232,12 +232,7 @@ func (p *Program) price(i int32, vars *schema.Variables, x *scratch) priced {
 		child = p.scopePrice(g.child, x)
 	}
 	n, own, bad := p.multiplier(g, child.pair, x)
-	alg := &p.model.algebra
-	call := p.call(g, vars, x)
-	if alg.ibm {
-		call = max(0, call)
-	}
-	out.a = max(0, call+members(n, g.spec.itemA+child.a))
+	out.a = max(0, p.call(g, vars, x)+members(n, g.spec.itemA+child.a))
 	out.b = max(0, own+members(n, g.spec.itemB+child.b))
 	if out.bad = child.bad; bad {
 		out.bad = i + 1
@@ -265,26 +260,38 @@ func (p *Program) multiplier(g *group, child pair, x *scratch) (n, own float64, 
 			n = logarithmic(n)
 		}
 		n = times(n, g.spec.scale)
+		if p.model.algebra.github && g.spec.page && !l.handed {
+			own += n // the connection did not count them
+		}
 	}
 	return n, own, bad
 }
 
-// call is what is paid once for each parent.
+// call is what is paid once for each parent. IBM's is never negative; an
+// approximate program's is not either, since it may pay a call twice.
 func (p *Program) call(g *group, vars *schema.Variables, x *scratch) float64 {
-	call := g.call + p.termsCost(g.terms, vars)
-	if g.extras.lo == g.extras.hi {
-		return call
+	call := g.call + p.termsCost(g.terms, vars) + p.extrasCost(g.extras, vars, x)
+	if p.model.algebra.ibm || p.approximate {
+		return max(0, call)
+	}
+	return call
+}
+
+// extrasCost is the dearest of the occurrences that are live.
+func (p *Program) extrasCost(s span, vars *schema.Variables, x *scratch) float64 {
+	if s.lo == s.hi {
+		return 0
 	}
 	dearest := math.Inf(-1)
-	for i := g.extras.lo; i < g.extras.hi; i++ {
+	for i := s.lo; i < s.hi; i++ {
 		if e := &p.extras[i]; x.guards[e.guard] {
 			dearest = max(dearest, e.base+p.termsCost(e.terms, vars))
 		}
 	}
 	if math.IsInf(dearest, -1) {
-		return call
+		return 0
 	}
-	return call + dearest
+	return dearest
 }
 
 func (p *Program) termsCost(s span, vars *schema.Variables) float64 {
@@ -322,18 +329,29 @@ func resize[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// evaluate fills a scratch for the variables; it must be given back.
-func (p *Program) evaluate(vars *schema.Variables) *scratch {
+// scratch returns a scratch of the program's size; it must be given back.
+func (p *Program) scratch() *scratch {
 	x := scratches.Get().(*scratch)
 	x.guards = resize(x.guards, len(p.guards))
 	x.sizes = resize(x.sizes, len(p.sizes))
 	x.scopes = resize(x.scopes, len(p.scopes))
+	return x
+}
+
+// evaluate fills a scratch for the variables; it must be given back.
+func (p *Program) evaluate(vars *schema.Variables) *scratch {
+	x := p.scratch()
 	p.evalGuards(vars, x.guards)
+	p.run(vars, x)
+	return x
+}
+
+// run evaluates sizes and scopes once the guards are decided.
+func (p *Program) run(vars *schema.Variables, x *scratch) {
 	p.evalSizes(vars, x)
 	for _, i := range p.dynamicScopes {
 		x.scopes[i] = p.maximum(&p.scopes[i], vars, x)
 	}
-	return x
 }
 
 func (x *scratch) release() { scratches.Put(x) }

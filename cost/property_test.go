@@ -41,7 +41,8 @@ func tooLarge(err error) bool {
 	return errors.As(err, &limit)
 }
 
-var openLimits = schema.Limits{Depth: 200, Aliases: 5000, RootFields: 500, Directives: 5000, Tokens: 60_000, Document: 1 << 20, Walk: 1 << 20}
+var openLimits = schema.Limits{Depth: 1000, Aliases: 1 << 20, RootFields: 1 << 20, Directives: 1 << 20, Fragments: 10_000, Tokens: 1 << 20,
+	Document: 4 << 20, Walk: 1 << 24}
 
 func (s *subject) compile(text string) (err error) {
 	s.text = text
@@ -312,4 +313,73 @@ func TestSyntacticBound(t *testing.T) {
 		}
 		checkInvariants(t, p, s.vars, bound, boundErr)
 	})
+}
+
+// TestWorstCase holds that no variables cost more than the worst case.
+func TestWorstCase(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSubject(t, true)
+		o := drawOptions(t)
+		nine := 9
+		if rapid.Bool().Draw(t, "bounded") {
+			o.PageSize.Max = &nine
+		}
+		m := model(t, s.schema, o)
+		p, err := m.Compile(s.op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := p.Estimate(s.vars)
+		var limit *NodeLimitError
+		if err != nil && !errors.As(err, &limit) {
+			return
+		}
+		worst, err := p.WorstCase()
+		if err != nil && !errors.As(err, &limit) {
+			t.Fatalf("%s: %v, but %s costs %+v\n%s", m.profile, err, s.json, e, s.text)
+		}
+		if e.Total > worst.Total || e.Nodes > worst.Nodes || e.Field > worst.Field || e.Type > worst.Type {
+			t.Fatalf("%s: %s costs %+v, the worst case is %+v\n%s\n%s", m.profile, s.json, e, worst, s.text, s.doc.world.sdl)
+		}
+	})
+}
+
+// TestWorstCaseNumbers states worst cases that are known.
+func TestWorstCaseNumbers(t *testing.T) {
+	s := loadSchema(t, `
+		type Query { users(first: Int, last: Int): [User] ids(ids: [ID]): [User] @listSize(slicingArguments: ["ids"]) in(f: F @cost(weight: "2")): Int user: User }
+		type User { name: String friends(first: Int): [User] }
+		input F { a: Int @cost(weight: "-5") b: [F] c: Int @cost(weight: "1") }`)
+	ten := 10
+	for _, c := range []struct {
+		query string
+		max   *int
+		total float64
+		flags []string
+	}{
+		{`{ users(first: 3) { name } }`, &ten, 5, nil},
+		{`query ($n: Int) { users(first: $n) { name } }`, &ten, 12, nil},
+		{`query ($n: Int!) { users(first: $n) { name } }`, nil, Saturation, []string{"saturated"}},
+		{`query ($n: [ID]) { ids(ids: $n) { name } }`, &ten, 502, nil},
+		{`query ($x: Boolean!) { user @include(if: $x) { name } users(first: 2) @skip(if: $x) { name } }`, &ten, 4, nil},
+		{`query ($n: Int = 500) { users(first: $n) { name } }`, &ten, 12, nil},
+	} {
+		m, err := NewModel(s, Options{PageSize: PageSize{Max: c.max}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, err := s.Compile(c.query, "", openLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := m.Compile(op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := p.WorstCase()
+		if err != nil || e.Total != c.total {
+			t.Errorf("%s: %+v, %v, want %v", c.query, e, err, c.total)
+		}
+		checkFlags(t, e, c.flags)
+	}
 }

@@ -457,7 +457,7 @@ func (r *reference) shape(g refGroup, object *ast.Definition, sized refSized, fl
 	inherited, ok := sized[f.Name]
 	switch {
 	case ok:
-		s.n = inherited
+		s.n, s.handed = inherited, true
 	case s.expected >= 0 && len(sizedNames) == 0:
 		s.n = s.expected
 	default:
@@ -475,7 +475,7 @@ type refShape struct {
 	n, expected                  float64
 	has, bounded, flat, mutation bool
 	down                         refSized
-	flatBelow                    bool
+	flatBelow, handed            bool
 }
 
 func refTimes(n, v float64) float64 {
@@ -518,6 +518,9 @@ func (r *reference) price(g refGroup, object *ast.Definition, def *ast.FieldDefi
 		}
 		if connection && s.has {
 			nodes = max(0, s.expected)
+		}
+		if page && !s.handed {
+			nodes = n
 		}
 		if list && returns.IsCompositeType() && !page {
 			itemB = 1

@@ -15,6 +15,9 @@ import (
 type size struct {
 	value float64
 	bad   bool
+	// handed says that sizedFields handed the size down.
+	handed bool
+	lacks  bool // in the worst case: it can be none as well
 }
 
 // sizeOp computes one size. It is either what a field's @listSize expects
@@ -39,6 +42,7 @@ type sizeTerm struct {
 	variable int32 // -1: constant
 	path     []string
 	constant slice // also the value when the variable has none
+	required bool  // the variable cannot be null or missing
 }
 
 // slice is a slicing value as it was found.
@@ -110,6 +114,7 @@ func (c *compiler) sizeTerm(v *ast.Value, s *inputSpec, path []string) sizeTerm 
 	}
 	if v.Kind == ast.Variable {
 		t := sizeTerm{variable: c.variable(v.Raw), path: path}
+		t.required = len(path) == 0 && v.VariableDefinition != nil && v.VariableDefinition.Type.NonNull
 		if s.fallback != nil {
 			t.constant = c.sizeTerm(s.fallback, s, path).constant
 		}
@@ -325,7 +330,10 @@ func (p *Program) chosenSize(op *sizeOp, s *scratch) size {
 	for _, i := range op.inherited {
 		value = max(value, p.size(i, s).value)
 	}
-	if value == none && op.own >= 0 {
+	if value != none {
+		return size{value: value, handed: true}
+	}
+	if op.own >= 0 {
 		value = p.size(op.own, s).value
 	}
 	switch {
@@ -348,9 +356,12 @@ func (p *Program) size(i int32, s *scratch) size {
 func (p *Program) evalSizes(vars *schema.Variables, s *scratch) {
 	for _, i := range p.dynamicSizes {
 		op := &p.sizes[i]
-		if op.spec != nil {
+		switch {
+		case vars == worstVariables:
+			s.sizes[i] = p.worstSize(op, s)
+		case op.spec != nil:
 			s.sizes[i] = p.model.expectedSize(op, vars)
-		} else {
+		default:
 			s.sizes[i] = p.chosenSize(op, s)
 		}
 	}
