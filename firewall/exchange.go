@@ -17,6 +17,7 @@ import (
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/policy"
+	"github.com/graphward/graphward/schema"
 )
 
 // exchange is one request and its answer: what refusing and auditing need at
@@ -197,7 +198,7 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	rec.Code, rec.Stage, rec.Status = r.Code, string(r.Stage), status
 	rec.Message = r.Message
 	if r.Cause != nil {
-		rec.Message = r.Cause.Error()
+		rec.Message = recordable(r.Cause)
 	}
 	for i := range min(len(r.Denials), maxProblems) {
 		d := &r.Denials[i]
@@ -205,6 +206,16 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	}
 	x.f.metrics.refused(r.Code)
 	x.finish(rec)
+}
+
+// recordable is a cause as the audit record has it: without values of
+// variables, which may be anybody's secrets.
+func recordable(err error) string {
+	var variable *schema.VariableError
+	if errors.As(err, &variable) {
+		return variable.Path + ": the value does not fit"
+	}
+	return err.Error()
 }
 
 // finish writes a record; each is written once.

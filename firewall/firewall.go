@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -43,6 +44,7 @@ type Firewall struct {
 	draining  atomic.Bool
 
 	reload   sync.Mutex // one generation is built at a time
+	retired  []func()
 	lastFail atomic.Pointer[reloadFailure]
 }
 
@@ -57,6 +59,7 @@ type options struct {
 	sink          audit.Sink
 	log           zerolog.Logger
 	authenticator identity.Authenticator
+	release       func() // of authenticator; nil for the caller's own
 	ledger        budget.Ledger
 	offline       bool
 	introspect    func(context.Context, *Config) ([]byte, error)
@@ -144,6 +147,7 @@ func (f *Firewall) open(c *Config) (err error) {
 			return &ConfigError{[]Problem{{"audit.output", err.Error()}}}
 		}
 		f.sink = l
+		f.metrics.auditLog(l)
 		f.closers = append(f.closers, l.Close)
 	}
 	return nil
@@ -183,8 +187,10 @@ func (f *Firewall) Reload(ctx context.Context, c *Config) error {
 	f.lastFail.Store(nil)
 	f.metrics.reloads.WithLabelValues("success").Inc()
 	f.metrics.generation(g)
-	// Requests that began with the old generation still ask its key sources.
-	time.AfterFunc(c.Upstream.Timeout.Std()+c.Timeouts.Body.Std(), old.release)
+	if g.identity != old.identity {
+		// Requests that began with the old generation still ask its key sources.
+		f.retire(old.release, c.Upstream.Timeout.Std()+c.Timeouts.Body.Std())
+	}
 	f.log.Info().Uint64("generation", g.number).Str("policy", g.policyRevision()).Msg("a new generation serves")
 	return nil
 }
@@ -226,15 +232,30 @@ func (f *Firewall) next(ctx context.Context, old *generation, c *Config) (*gener
 	if problems != nil {
 		return nil, &ConfigError{problems}
 	}
-	g, err := newGeneration(ctx, old.number+1, c, &f.options)
+	o := f.options
+	if reflect.DeepEqual(was.Identity, c.Identity) {
+		// The same sources: their keys and verified tokens stay, and an issuer
+		// out of reach does not hold up a change of policy.
+		o.authenticator, o.release = old.identity, old.release
+	}
+	g, err := newGeneration(ctx, old.number+1, c, &o)
 	if err != nil {
 		return nil, err
 	}
 	if g.route, err = newRoute(c, f.transport); err != nil {
-		g.release()
+		if g.identity != old.identity {
+			g.release()
+		}
 		return nil, err
 	}
 	return g, nil
+}
+
+// retire frees an old generation's sources after a while, or at Close.
+func (f *Firewall) retire(release func(), after time.Duration) {
+	release = sync.OnceFunc(release)
+	f.retired = append(f.retired, release) // under f.reload
+	time.AfterFunc(after, release)
 }
 
 // Warnings returns what the current generation's sources warn of, such as
@@ -247,9 +268,12 @@ func (f *Firewall) Generation() uint64 { return f.current.Load().number }
 
 // Close frees everything; requests must have ended.
 func (f *Firewall) Close() error {
-	if g := f.current.Load(); g != nil {
-		g.release()
+	f.reload.Lock()
+	defer f.reload.Unlock()
+	for _, release := range f.retired {
+		release()
 	}
+	f.current.Load().release()
 	return f.closeParts()
 }
 
@@ -279,6 +303,20 @@ func (f *Firewall) remember(v *verdict, who *caller) {
 	if v.document.register != "" {
 		_ = f.apq.Register(who.identity.Client.ID, v.document.register, v.document.text)
 	}
+}
+
+// errAudit refuses while records cannot be written (audit.on_failure: refuse).
+var errAudit = errors.New("audit records cannot be written, and audit.on_failure is refuse")
+
+// auditable is asked before anything is forwarded: what cannot be recorded must
+// not happen. Under on_failure: drop the sink never says no.
+func (f *Firewall) auditable() error {
+	if s, ok := f.sink.(interface{ Err() error }); ok {
+		if err := s.Err(); err != nil {
+			return fmt.Errorf("%w: %w", errAudit, err)
+		}
+	}
+	return nil
 }
 
 func (g *generation) policyRevision() string {

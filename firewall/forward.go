@@ -90,6 +90,7 @@ func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 type upstreamAnswer struct {
 	*http.Response
 	deadline *deadline
+	waited   time.Duration // until the header section
 }
 
 func (a *upstreamAnswer) close() {
@@ -133,13 +134,14 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}
 	rt.headers(req.Header, x, v)
+	began := time.Now()
 	res, err := rt.transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		d.stop()
 		return nil, asUpstreamError(ctx, err)
 	}
 	d.progress()
-	out := &upstreamAnswer{res, d}
+	out := &upstreamAnswer{res, d, time.Since(began)}
 	if err := rt.guard.acceptable(res); err != nil {
 		out.close()
 		return nil, &upstreamError{cause: err, sent: true}

@@ -62,7 +62,9 @@ func newGeneration(ctx context.Context, number uint64, c *Config, o *options) (*
 		return nil, err
 	}
 	if err := g.prepare(); err != nil {
-		g.release()
+		if o.release == nil {
+			g.release()
+		}
 		return nil, err
 	}
 	return g, nil
@@ -79,6 +81,11 @@ func (g *generation) load(ctx context.Context, o *options) error {
 		}
 	}
 	problems := c.Validate()
+	if o.offline {
+		for _, p := range c.Identity.CheckFiles() {
+			problems = append(problems, Problem{"identity." + p.Path, p.Message})
+		}
+	}
 	if c.Upstream.URL == "" && o.handler == nil && !o.offline {
 		problems = append(problems, Problem{"upstream.url", "is needed: the GraphQL endpoint that the firewall stands in front of"})
 	}
@@ -227,11 +234,23 @@ func (g *generation) checkCoordinates() error {
 	return &ConfigError{problems}
 }
 
+// sourceChanged tells the operator of keys that could or could not be had.
+func (o *options) sourceChanged(s identity.SourceStatus) {
+	event := o.log.Info()
+	if s.Err != nil {
+		event = o.log.Warn().Err(s.Err)
+	}
+	event.Str("source", s.Source).Int("entries", s.Entries).Msg("identity source")
+}
+
 func (g *generation) openIdentity(ctx context.Context, o *options) error {
 	if o.authenticator != nil {
 		g.identity = o.authenticator
+		if o.release != nil {
+			g.release = o.release
+		}
 	} else {
-		a, err := identity.New(ctx, g.config.Identity)
+		a, err := identity.New(ctx, g.config.Identity, identity.WithReport(o.sourceChanged))
 		if err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ var chunks = sync.Pool{New: func() any { b := make([]byte, wholeBytes); return &
 func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer) {
 	defer out.close()
 	rec := x.open
-	rec.Upstream.Status = out.StatusCode
+	rec.Upstream.Status, rec.Upstream.Duration = out.StatusCode, out.waited
 	buf := chunks.Get().(*[]byte)
 	defer chunks.Put(buf)
 	var err error

@@ -71,6 +71,16 @@ func newMetrics() *metrics {
 	return m
 }
 
+// auditLog shows what the log wrote and dropped.
+func (m *metrics) auditLog(l *audit.Log) {
+	counter := func(name, help string, value func() uint64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "graphward", Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	counter("audit_records_total", "Audit records written.", l.Written)
+	counter("audit_dropped_total", "Audit records lost because the output failed or was too slow.", l.Dropped)
+}
+
 func (m *metrics) generation(g *generation) { m.current.Set(float64(g.number)) }
 
 func (m *metrics) refused(code string) {

@@ -51,7 +51,7 @@ func (x *exchange) serve(ctx context.Context) {
 
 	held, err := g.admitIP(ctx, f.ledger, x.ip, calls)
 	defer func() { held.release(ctx) }()
-	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) {
+	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) || x.stop(StageSettle, f.auditable()) {
 		return
 	}
 	who, stage, err := g.identify(ctx, x.r, x.ip)
