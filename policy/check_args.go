@@ -104,14 +104,14 @@ func (a *argumentChecker) fields(c *class) []*gql.FieldDefinition {
 	default:
 		return nil
 	}
-	any := func(s *string) bool { return s == nil || *s == star }
+	open := func(s *string) bool { return s == nil || *s == star }
 	var out []*gql.FieldDefinition
 	for name, def := range a.schema.Types {
-		if def.Kind != gql.Object || strings.HasPrefix(name, "__") || !any(typ) && *typ != name {
+		if def.Kind != gql.Object || strings.HasPrefix(name, "__") || !open(typ) && *typ != name {
 			continue
 		}
 		for _, f := range def.Fields {
-			if any(field) || f.Name == *field {
+			if open(field) || f.Name == *field {
 				out = append(out, f)
 			}
 		}
@@ -256,11 +256,11 @@ func comparedWith(rd read) []string {
 	}
 	variable := assigned(rd.expr, is)
 	if variable == nil {
-		return constants(rd.expr, is)
+		return constantsBeside(rd.expr, is)
 	}
 	var out []string
 	ast.WalkExprs(rd.rule, func(expr *ast.Expr) bool {
-		out = append(out, constants(expr, func(t *ast.Term) bool { return t.Value.Compare(variable) == 0 })...)
+		out = append(out, constantsBeside(expr, func(t *ast.Term) bool { return t.Value.Compare(variable) == 0 })...)
 		return false
 	})
 	return out
@@ -279,8 +279,8 @@ func assigned(expr *ast.Expr, is func(*ast.Term) bool) ast.Value {
 	return nil
 }
 
-// constants returns the string constants beside the operand that is meant.
-func constants(expr *ast.Expr, is func(*ast.Term) bool) []string {
+// constantsBeside returns the string constants beside the operand that is meant.
+func constantsBeside(expr *ast.Expr, is func(*ast.Term) bool) []string {
 	if !expr.IsCall() {
 		return nil
 	}

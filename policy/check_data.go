@@ -32,6 +32,27 @@ func (a *analyser) checkData(data map[string]any, r *report) {
 	}
 }
 
+// warnUnused warns of rules that no entry point reaches: they restrict and
+// grant nothing, whatever their names say.
+func (a *analyser) warnUnused(r *report) {
+	for _, name := range slices.Sorted(maps.Keys(a.compiler.Modules)) {
+		m := a.compiler.Modules[name]
+		if libraryModule(m) {
+			continue
+		}
+		warned := map[string]bool{}
+		for _, rule := range m.Rules {
+			head := rule.Head.Ref().String()
+			first, _ := rule.Head.Ref()[0].Value.(ast.Var)
+			if a.used[rule] || warned[head] || entryKinds[string(first)] != entryNone {
+				continue
+			}
+			warned[head] = true
+			r.warn(rule.Head.Location, "nothing uses %s, and graphward does not ask for it", head)
+		}
+	}
+}
+
 // missing follows a path through rules and data together. It returns the
 // index of the first segment that neither has, with what they have in its
 // place, or -1. Below a value that is no object nothing can be judged.

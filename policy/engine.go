@@ -157,6 +157,7 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		e.place(c)
 	}
 	a.checkData(data, r)
+	a.warnUnused(r)
 }
 
 // onlyTypeErrors reports whether compilation came as far as the type checker,

@@ -189,8 +189,11 @@ func (c *collector) checkTypo(rule *ast.Rule, name string) {
 	if len(rule.Head.Ref()) < 3 {
 		return
 	}
-	if near := nearest(name, slices.Collect(maps.Keys(entryKinds))); len(near) > 0 {
-		c.report.add(rule.Head.Location, "%s is not asked by graphward; did you mean %s?", rule.Head.Ref(), strings.Join(near, " or "))
+	for _, entry := range slices.Sorted(maps.Keys(entryKinds)) {
+		if d := distance(name, entry, 2); d > 0 && d <= max(1, len(entry)/5) {
+			c.report.add(rule.Head.Location, "%s is not asked by graphward; did you mean %q?", rule.Head.Ref(), entry)
+			return
+		}
 	}
 }
 

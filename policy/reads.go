@@ -98,10 +98,11 @@ type analyser struct {
 	compiler *ast.Compiler
 	impure   map[string]bool
 	facts    map[*ast.Rule]*ruleFacts
+	used     map[*ast.Rule]bool // rules that some entry point reaches
 }
 
 func newAnalyser(c *ast.Compiler) *analyser {
-	return &analyser{compiler: c, impure: impureBuiltins(), facts: map[*ast.Rule]*ruleFacts{}}
+	return &analyser{compiler: c, impure: impureBuiltins(), facts: map[*ast.Rule]*ruleFacts{}, used: map[*ast.Rule]bool{}}
 }
 
 // impureBuiltins lists the builtins whose result depends on more than their
@@ -251,7 +252,7 @@ func (a *analyser) close(rules []*ast.Rule) *closure {
 		if seen[rule] {
 			continue
 		}
-		seen[rule] = true
+		seen[rule], a.used[rule] = true, true
 		f := a.of(rule)
 		for _, rd := range f.reads {
 			out.paths.add(rd.path)
