@@ -149,7 +149,7 @@ func TestLinearWork(t *testing.T) {
 			}
 		}
 	}
-	a, b := work(subsets(17, 16)), work(subsets(30, 18))
+	a, b := work(subsets(17, 16)), work(subsets(18, 17))
 	if limit := maxVisits + maxVisits/10 + 4*10*maxScopes; a > limit || b > limit {
 		t.Errorf("past the budget: %d, then %d", a, b)
 	}
