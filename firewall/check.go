@@ -3,6 +3,7 @@ package firewall
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // CheckReport is what Check found in a configuration that works.
@@ -18,8 +19,9 @@ type CheckReport struct {
 type CheckedOperation struct {
 	ID, Client, Name string
 	Source           string // file:line of the manifest
-	Cost             float64
+	Cost             float64 // at its worst variables
 	Refusals         []ExplainedRefusal
+	Warnings         []string
 }
 
 // Label names the operation for people.
@@ -58,8 +60,7 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 			return nil, err
 		}
 		o := CheckedOperation{ID: d.ID, Client: d.Client, Name: d.Name, Source: d.Source()}
-		o.Cost, err = f.checkOperation(g, d.Text)
-		for _, e := range flatten(err) {
+		for _, e := range flatten(f.checkOperation(g, d.Text, &o)) {
 			r := refuse(StagePlan, e)
 			if g.mode(r.Code) == Enforce {
 				o.Refusals = append(o.Refusals, ExplainedRefusal{Code: r.Code, Stage: string(r.Stage), Message: r.Message})
@@ -70,14 +71,28 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 	return report, nil
 }
 
-func (f *Firewall) checkOperation(g *generation, text string) (float64, error) {
+// checkOperation finds what any caller would be refused for, and prices the
+// operation at its worst.
+func (f *Firewall) checkOperation(g *generation, text string, o *CheckedOperation) error {
 	p, err := f.plans.build(g, [32]byte{}, text, "")
 	if err != nil {
-		return 0, err
+		return err
 	}
-	limits, _ := g.ceilings("default", p.op.Kind, true)
+	limits, maxCost := g.ceilings("default", p.op.Kind, true)
 	errs := append([]error{kindAllowed(p.op, "POST")}, checkShape(p.op.Shape, limits)...)
-	return 0, errors.Join(errs...)
+	worst, err := p.program.WorstCase()
+	switch over := (&costError{worst.Total, maxCost}); {
+	case err != nil:
+		errs = append(errs, err)
+	case worst.Total <= maxCost:
+	case len(p.op.Variables) == 0:
+		errs = append(errs, over)
+	default:
+		// Whether it is refused depends on the variables.
+		o.Warnings = append(o.Warnings, fmt.Sprintf("with its worst variables %v", over))
+	}
+	o.Cost = worst.Total
+	return errors.Join(errs...)
 }
 
 func flatten(err error) []error {

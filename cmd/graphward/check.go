@@ -28,6 +28,9 @@ func (k *checkCommand) Run(ctx context.Context, c *console) error {
 		fmt.Fprintln(c.out, "warning:", w)
 	}
 	for _, o := range report.Operations {
+		for _, w := range o.Warnings {
+			fmt.Fprintf(c.out, "warning: %s: operation %s: %s\n", o.Source, o.Label(), w)
+		}
 		for _, why := range o.Refusals {
 			fmt.Fprintf(c.out, "%s: operation %s: %s: %s\n", o.Source, o.Label(), why.Code, why.Message)
 		}
