@@ -408,7 +408,8 @@ func comparePair(t *testing.T, g *generator, e *Engine, b *Binding, reference *p
 		}
 		want, wantErr := reference.allowed(at, parsed, true)
 		other, otherErr := reference.allowed(at, parsed, false)
-		if want != other || (wantErr == nil) != (otherErr == nil) {
+		// The index spares OPA rules that cannot hold, and so their failures.
+		if wantErr == nil && otherErr == nil && want != other || wantErr != nil && otherErr == nil {
 			t.Fatalf("OPA differs from itself without indexing at %s: %v %v %v %v\n%s", at, want, wantErr, other, otherErr, text)
 		}
 		if wantErr != nil {
