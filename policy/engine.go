@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -71,6 +72,9 @@ type argumentKey struct{ typ, field, argument string }
 // Load reads, checks and compiles a policy. The error is a *LoadError with
 // every problem found, unless ctx ended.
 func Load(ctx context.Context, o Options) (*Engine, error) {
+	if o.Schema == nil {
+		return nil, errors.New("policy: Options.Schema is nil")
+	}
 	r := &report{}
 	src := newSources()
 	src.read(&o, r)

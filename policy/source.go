@@ -52,10 +52,13 @@ func newSources() *sources {
 func (s *sources) read(o *Options, r *report) {
 	for _, path := range o.Paths {
 		s.walk(path, r, func(file, _ string, text []byte) {
-			if isPolicy(file) {
+			switch {
+			case isPolicy(file):
 				s.parse(file, text, r)
+			case !isPolicyTest(file):
+				r.addFile(file, "is not a .rego file")
 			}
-		}, isPolicy)
+		}, func(file string) bool { return strings.HasSuffix(file, ".rego") }, "holds no .rego file")
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Modules)) {
 		if !isPolicyTest(name) {
@@ -71,7 +74,7 @@ func (s *sources) read(o *Options, r *report) {
 	}
 	maps.Copy(s.modules, library)
 	for _, path := range o.Data {
-		s.walk(path, r, func(file, dir string, text []byte) { s.parseData(file, dir, text, r) }, isData)
+		s.walk(path, r, func(file, dir string, text []byte) { s.parseData(file, dir, text, r) }, isData, "holds no data file (.json, .yaml, .yml)")
 	}
 }
 
@@ -114,31 +117,47 @@ func isData(file string) bool {
 
 // walk calls use for each wanted file at or under path; dir is the folder of
 // the file relative to path, with slashes. A path that names a file is used
-// whatever its name is.
-func (s *sources) walk(path string, r *report, use func(file, dir string, text []byte), wanted func(string) bool) {
-	err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+// whatever its name is. Hidden folders are left out: where files are mounted by
+// Kubernetes, they hold the same files again. A folder without any wanted file
+// is the problem none.
+func (s *sources) walk(path string, r *report, use func(file, dir string, text []byte), wanted func(string) bool, none string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		r.addFile(path, "%s", cause(err))
+		return
+	}
+	root := path
+	if info.IsDir() {
+		root = filepath.Clean(path) + string(filepath.Separator) // follows a link
+	}
+	found := false
+	err = filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir():
-			return nil
-		case file != path && !wanted(file):
+		case entry.IsDir() && file != root && strings.HasPrefix(entry.Name(), "."):
+			return filepath.SkipDir
+		case entry.IsDir(), file != root && !wanted(file):
 			return nil
 		}
+		found = true
 		text, err := readBounded(file)
 		if err != nil {
 			r.addFile(file, "%s", cause(err))
 			return nil
 		}
-		dir, _ := filepath.Rel(path, filepath.Dir(file))
-		if file == path {
+		dir, _ := filepath.Rel(root, filepath.Dir(file))
+		if file == root {
 			dir = "."
 		}
 		use(file, filepath.ToSlash(dir), text)
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		r.addFile(path, "%s", cause(err))
+	case !found:
+		r.addFile(path, "%s", none)
 	}
 }
 

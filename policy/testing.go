@@ -80,7 +80,11 @@ func testModules(o *Options) (map[string]*ast.Module, map[string]any, error) {
 	r, src := &report{}, newSources()
 	src.read(o, r)
 	for _, path := range o.Paths {
-		src.walk(path, r, func(file, _ string, text []byte) { src.parse(file, text, r) }, isPolicyTest)
+		src.walk(path, r, func(file, _ string, text []byte) {
+			if isPolicyTest(file) {
+				src.parse(file, text, r)
+			}
+		}, func(file string) bool { return strings.HasSuffix(file, ".rego") }, "holds no .rego file")
 	}
 	for name, text := range o.Modules {
 		if isPolicyTest(name) {
