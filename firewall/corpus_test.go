@@ -96,6 +96,11 @@ func TestCorporaPass(t *testing.T) {
 
 func post(t *testing.T, h http.Handler, body any) *httptest.ResponseRecorder {
 	t.Helper()
+	return postWith(t, h, body, nil)
+}
+
+func postWith(t *testing.T, h http.Handler, body any, header http.Header) *httptest.ResponseRecorder {
+	t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +108,9 @@ func post(t *testing.T, h http.Handler, body any) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/graphql", bytes.NewReader(text))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/graphql-response+json")
+	for name, values := range header {
+		r.Header[name] = values
+	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
