@@ -133,7 +133,7 @@ func BenchmarkLookup(b *testing.B) {
 			if i++; i == len(ids) {
 				i = 0
 			}
-			if _, ok := set.Lookup("web", ids[i]); !ok {
+			if _, ok := set.Lookup(Client{Name: "web"}, ids[i]); !ok {
 				b.Fatal(ids[i])
 			}
 		}
@@ -141,12 +141,12 @@ func BenchmarkLookup(b *testing.B) {
 	b.Run("unknown", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, ok := set.Lookup("web", "no such id"); ok {
+			if _, ok := set.Lookup(Client{Name: "web"}, "no such id"); ok {
 				b.Fatal("found")
 			}
 		}
 	})
-	d, ok := set.Lookup("", ids[0])
+	d, ok := set.Lookup(Client{}, ids[0])
 	if !ok {
 		b.Fatal(ids[0])
 	}
@@ -154,7 +154,7 @@ func BenchmarkLookup(b *testing.B) {
 	b.Run("form", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, ok := set.Match("web", form); !ok {
+			if _, ok := set.Match(Client{Name: "web"}, form); !ok {
 				b.Fatal("not found")
 			}
 		}

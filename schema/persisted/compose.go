@@ -118,3 +118,24 @@ func AppendManifest(dst []byte, documents []Document) []byte {
 	}
 	return append(dst, "]\n}\n"...)
 }
+
+// AppendMap appends the documents as a map from id to text, as relay-compiler
+// and graphql-codegen write it, sorted by id. Names, kinds and clients have no
+// place in it.
+func AppendMap(dst []byte, documents []Document) []byte {
+	sorted := slices.SortedFunc(slices.Values(documents), func(a, b Document) int { return cmp.Compare(a.ID, b.ID) })
+	dst = append(dst, '{')
+	for i, d := range sorted {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, "\n  "...)
+		dst, _ = jsontext.AppendQuote(dst, d.ID)
+		dst = append(dst, ": "...)
+		dst, _ = jsontext.AppendQuote(dst, d.Text)
+	}
+	if len(sorted) > 0 {
+		dst = append(dst, '\n')
+	}
+	return append(dst, "}\n"...)
+}

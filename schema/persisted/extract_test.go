@@ -126,7 +126,7 @@ func TestManifestRoundTrip(t *testing.T) {
 		t.Errorf("%d of %d", set.Len(), len(documents))
 	}
 	for _, d := range documents {
-		got, ok := set.Lookup("web", d.ID)
+		got, ok := set.Lookup(Client{Name: "web"}, d.ID)
 		if !ok || got.Text != d.Text || got.Name != d.Name || got.Kind != d.Kind || got.Client != d.Client {
 			t.Fatalf("%s: %+v", d.Name, got)
 		}

@@ -42,7 +42,7 @@ func (s *Set) WriteIndex(w io.Writer, rule [32]byte) error {
 	records := make([]byte, 0, recordSize*len(s.entries))
 	for n := range s.entries {
 		e := &s.entries[n]
-		if s.digests == nil || e.alias || !e.matchable {
+		if s.digests == nil || e.alias || !e.matchable || s.raise(uint32(n)) != (Raise{}) {
 			continue
 		}
 		sum := sha256.Sum256(s.bytes(e.text))

@@ -1,6 +1,7 @@
 package persisted
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -26,9 +27,18 @@ import (
 // .graphql and .gql files. The format is detected.
 type Source struct {
 	Path string
+	// Content is a JSON manifest that was fetched; Path is then only its name in
+	// problems. Nil: Path is read.
+	Content []byte
 	// Client is the only client that may use the documents; empty shares them,
 	// except those to which an Apollo manifest gives a clientName.
 	Client string
+	// Version is the only version of that client that may; empty: all.
+	Version string
+	// Raise lifts limits for every document that does not raise its own.
+	Raise Raise
+	// Index is used for this source in place of [Options].Index.
+	Index *Index
 }
 
 // Options says how to load.
@@ -39,9 +49,13 @@ type Options struct {
 	// operations are not given to it: they are found by id only. Nil means that
 	// nothing is found by its text.
 	Canonical func(text string) ([32]byte, error)
-	// Index spares the calls of Canonical for the texts that it lists; nil for
-	// none. A few of its answers are computed all the same, and one that
-	// differs fails the load.
+	// Accept judges a document, for example against the schema and its limits;
+	// its error makes the document a bad entry. It is called from several
+	// goroutines at once; it must not keep the document. Nil accepts all.
+	Accept func(*Document) error
+	// Index spares the calls of Canonical and Accept for the texts that it lists;
+	// nil for none. A few of its answers are computed all the same, and one that
+	// differs fails the load. Documents that raise limits are always judged.
 	Index *Index
 	// SkipBad leaves bad entries out and lists them in [Set.Problems] instead
 	// of failing. Files that cannot be read at all always fail.
@@ -103,7 +117,7 @@ func newLoader(ctx context.Context, o Options) *loader {
 		o.MaxDocuments = 10_000_000
 	}
 	return &loader{ctx: ctx, options: o, set: &Set{
-		seed: maphash.MakeSeed(), clients: []string{""}, byClient: map[string]uint16{},
+		seed: maphash.MakeSeed(), clients: []Client{{}}, byClient: map[Client]uint16{}, raises: map[uint32]Raise{},
 	}}
 }
 
@@ -128,8 +142,9 @@ type loader struct {
 	problems []Problem
 	fatal    bool
 	file     uint16
-	client   string
-	bad      []bool // by entry
+	from     *Source  // of what is being read
+	indexes  []*Index // by file
+	bad      []bool   // by entry
 }
 
 func sortProblems(all []Problem) {
@@ -152,12 +167,15 @@ func (l *loader) broken(p Problem) {
 
 // source loads one source; the error is ctx's.
 func (l *loader) source(src Source) error {
+	l.from = &src
+	if src.Content != nil {
+		return l.manifest(src.Path, bytes.NewReader(src.Content))
+	}
 	info, err := os.Stat(src.Path)
 	if err != nil {
 		l.broken(Problem{File: src.Path, Message: reason(err)})
 		return nil
 	}
-	l.client = src.Client
 	if info.IsDir() {
 		return l.folder(src.Path)
 	}
@@ -225,7 +243,7 @@ func (l *loader) graphql(path string) {
 		return
 	}
 	stem := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-	r := record{id: stem, client: l.client, text: text, line: 1, column: 1}
+	r := record{id: stem, client: l.from.Client, text: text, line: 1, column: 1}
 	if !l.add(&r) {
 		return
 	}
@@ -246,6 +264,8 @@ func (l *loader) open(path string) bool {
 	}
 	l.file = uint16(len(l.set.files))
 	l.set.files = append(l.set.files, path)
+	l.set.lifted = append(l.set.lifted, l.from.Raise)
+	l.indexes = append(l.indexes, cmp.Or(l.from.Index, l.options.Index))
 	return true
 }
 
@@ -254,6 +274,7 @@ type record struct {
 	id, client, name, kind string
 	text                   []byte
 	line, column           int
+	raise                  Raise
 }
 
 // MaxIDLength bounds a document's id, in bytes: no request can name a longer one.
@@ -287,9 +308,12 @@ func (l *loader) add(r *record) bool {
 		l.fatal = true
 		return bad(fmt.Sprintf("more than %d documents", l.options.MaxDocuments))
 	}
-	client, ok := l.clientIndex(r.client)
+	client, ok := l.clientIndex(Client{r.client, l.from.Version})
 	if !ok {
 		return bad("more than 65,536 clients")
+	}
+	if r.raise != (Raise{}) {
+		l.set.raises[uint32(len(l.set.entries))] = r.raise
 	}
 	l.set.entries = append(l.set.entries, entry{
 		id: l.set.keep([]byte(normal(r.id))), text: l.set.keep(r.text),
@@ -312,18 +336,18 @@ func requestable(id string) bool {
 	return len(id) <= MaxIDLength
 }
 
-func (l *loader) clientIndex(name string) (uint16, bool) {
-	if name == "" {
+func (l *loader) clientIndex(client Client) (uint16, bool) {
+	if client.Name == "" {
 		return 0, true
 	}
-	if i, ok := l.set.byClient[name]; ok {
+	if i, ok := l.set.byClient[client]; ok {
 		return i, true
 	}
 	if len(l.set.clients) > math.MaxUint16 {
 		return 0, false
 	}
 	i := uint16(len(l.set.clients))
-	l.set.clients = append(l.set.clients, strings.Clone(name))
+	l.set.clients = append(l.set.clients, Client{strings.Clone(client.Name), strings.Clone(client.Version)})
 	l.set.byClient[l.set.clients[i]] = i
 	return i, true
 }
@@ -355,13 +379,15 @@ func (l *loader) entryProblem(n uint32, message string) {
 	l.problem(Problem{l.set.files[e.file], int(e.line), int(e.column), l.set.str(e.id), message})
 }
 
-// canonicalize fills the digests in parallel.
+// canonicalize fills the digests and judges the documents, in parallel.
 func (l *loader) canonicalize() error {
 	s := l.set
-	if l.options.Canonical == nil {
+	if l.options.Canonical == nil && l.options.Accept == nil {
 		return l.ctx.Err()
 	}
-	s.digests = make([][32]byte, len(s.entries))
+	if l.options.Canonical != nil {
+		s.digests = make([][32]byte, len(s.entries))
+	}
 	failures := make([][]failure, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for w := range failures {
@@ -393,37 +419,52 @@ func (l *loader) canonicalPart(first, stride int) (failures []failure) {
 	s := l.set
 	for n := first; n < len(s.entries); n += stride {
 		e := &s.entries[n]
-		if l.bad[n] || e.alias || !e.matchable || l.ctx.Err() != nil {
+		if l.bad[n] || e.alias || l.ctx.Err() != nil {
 			continue
 		}
-		form, err := l.form(n, e)
-		if err == nil {
-			s.digests[n] = form
-			continue
+		if err := l.judge(uint32(n), e); err != nil {
+			failures = append(failures, failure{uint32(n), err})
 		}
-		failures = append(failures, failure{uint32(n), err})
 	}
 	return failures
+}
+
+// judge finds an entry's canonical form and asks Accept about it, unless the
+// index vouches for it.
+func (l *loader) judge(n uint32, e *entry) error {
+	vouched := false
+	if l.set.digests != nil && e.matchable {
+		form, indexed, err := l.form(int(n), e)
+		if err != nil {
+			return err
+		}
+		l.set.digests[n], vouched = form, indexed
+	}
+	if l.options.Accept == nil || vouched && l.set.raise(n) == (Raise{}) {
+		return nil
+	}
+	return l.options.Accept(l.set.document(n))
 }
 
 // sampled is how many entries there are to one whose indexed form is computed again.
 const sampled = 1009
 
-// form returns an entry's canonical form, from the index where it can.
-func (l *loader) form(n int, e *entry) ([32]byte, error) {
-	text := l.set.str(e.text)
-	if l.options.Index == nil {
-		return l.options.Canonical(text)
+// form returns an entry's canonical form, and whether it was taken from the index.
+func (l *loader) form(n int, e *entry) (form [32]byte, indexed bool, err error) {
+	text, index := l.set.str(e.text), l.indexes[e.file]
+	if index == nil {
+		form, err = l.options.Canonical(text)
+		return form, false, err
 	}
-	indexed, found := l.options.Index.find(sha256.Sum256(l.set.bytes(e.text)))
+	known, found := index.find(sha256.Sum256(l.set.bytes(e.text)))
 	if found && n%sampled != 0 {
-		return indexed, nil
+		return known, true, nil
 	}
-	form, err := l.options.Canonical(text)
-	if err == nil && found && form != indexed {
-		return form, &IndexError{"it gives another canonical form than the document has"}
+	form, err = l.options.Canonical(text)
+	if err == nil && found && form != known {
+		err = &IndexError{"it gives another canonical form than the document has"}
 	}
-	return form, err
+	return form, false, err
 }
 
 // finish removes the bad entries and builds the final indexes.
@@ -432,12 +473,17 @@ func (l *loader) finish() {
 	kept := 0
 	for n := range s.entries {
 		if l.bad[n] {
+			delete(s.raises, uint32(n))
 			continue
 		}
 		if s.entries[n].alias && (n == 0 || l.bad[n-1]) {
 			continue
 		}
 		s.entries[kept] = s.entries[n]
+		if r, ok := s.raises[uint32(n)]; ok && kept != n {
+			s.raises[uint32(kept)] = r
+			delete(s.raises, uint32(n))
+		}
 		if s.digests != nil {
 			s.digests[kept] = s.digests[n]
 		}
@@ -472,6 +518,7 @@ func (l *loader) finish() {
 // Each document's Source is memory:1:1.
 func FromMap(client string, documents map[string]string, o Options) (*Set, error) {
 	l := newLoader(context.Background(), o)
+	l.from = &Source{Client: client}
 	l.open("memory")
 	for _, id := range slices.Sorted(maps.Keys(documents)) {
 		l.add(&record{id: id, client: client, text: []byte(documents[id]), line: 1, column: 1})

@@ -135,23 +135,23 @@ func TestRealManifests(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, op := range ops {
-				d, ok := set.Lookup("web", c.id(op.Query))
+				d, ok := set.Lookup(Client{Name: "web"}, c.id(op.Query))
 				if !ok || d.Text != op.Query || d.Name != op.Name || d.Kind != op.Kind || d.Client != "web" {
 					t.Fatalf("%s: %v, %+v", op.Name, ok, d)
 				}
 				for _, text := range []string{op.Query, "# a comment\n" + strings.ReplaceAll(op.Query, "\n", "\n\t,")} {
-					if d, ok := set.Match("web", form(text)); !ok || form(d.Text) != form(op.Query) {
+					if d, ok := set.Match(Client{Name: "web"}, form(text)); !ok || form(d.Text) != form(op.Query) {
 						t.Fatalf("%s is not found by its text", op.Name)
 					}
 				}
-				if d, ok := set.Match("web", form(strings.Replace(op.Query, "{", "{ graphward_added: __typename", 1))); ok {
+				if d, ok := set.Match(Client{Name: "web"}, form(strings.Replace(op.Query, "{", "{ graphward_added: __typename", 1))); ok {
 					t.Fatalf("%s with a field more matches %s", op.Name, d.Name)
 				}
 				for _, other := range []string{"ios", ""} {
-					if _, ok := set.Lookup(other, c.id(op.Query)); ok {
+					if _, ok := set.Lookup(Client{Name: other}, c.id(op.Query)); ok {
 						t.Fatalf("%s: the id is known to client %q", op.Name, other)
 					}
-					if _, ok := set.Match(other, form(op.Query)); ok {
+					if _, ok := set.Match(Client{Name: other}, form(op.Query)); ok {
 						t.Fatalf("%s: the text is known to client %q", op.Name, other)
 					}
 				}
@@ -188,7 +188,7 @@ func TestFolder(t *testing.T) {
 		"me": me, "out": other, "copy": me, apolloID(me): me, "sha256:" + apolloID(me): me, "sha256:" + apolloID(other): other,
 		"sha256:" + strings.ToUpper(apolloID(me)): "", "ME": "", "me.graphql": "", "nested/deep/out": "", "": "",
 	} {
-		d, ok := set.Lookup("web", id)
+		d, ok := set.Lookup(Client{Name: "web"}, id)
 		if ok != (want != "") || ok && d.Text != want {
 			t.Errorf("%q: %v %+v", id, ok, d)
 		}
@@ -223,7 +223,7 @@ func TestClients(t *testing.T) {
 		{"ios", "m", "query M { m }"}, {"web", "m", "query M { web }"}, {"", "m", ""}, {"android", "m", ""}, {"IOS", "m", ""},
 		{"android", "n", "query N { n }"},
 	} {
-		d, ok := set.Lookup(c.client, c.id)
+		d, ok := set.Lookup(Client{Name: c.client}, c.id)
 		if ok != (c.want != "") || ok && d.Text != c.want {
 			t.Errorf("%s %s: %v %+v", c.client, c.id, ok, d)
 		}
@@ -231,12 +231,12 @@ func TestClients(t *testing.T) {
 			continue
 		}
 		form, _ := textForm(c.want)
-		if d, ok := set.Match(c.client, form); !ok || d.Text != c.want {
+		if d, ok := set.Match(Client{Name: c.client}, form); !ok || d.Text != c.want {
 			t.Errorf("%s %s by text: %v %+v", c.client, c.id, ok, d)
 		}
 	}
 	form, _ := textForm("query Web { a }")
-	if _, ok := set.Match("ios", form); ok {
+	if _, ok := set.Match(Client{Name: "ios"}, form); ok {
 		t.Error("a text of web's matches for ios")
 	}
 }
@@ -310,7 +310,7 @@ func TestSkipBad(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"good": true, "last": true, "none": false, "twice": false} {
-		if _, ok := set.Lookup("", id); ok != want {
+		if _, ok := set.Lookup(Client{}, id); ok != want {
 			t.Errorf("%s: %v", id, ok)
 		}
 	}
@@ -318,7 +318,7 @@ func TestSkipBad(t *testing.T) {
 		t.Errorf("%d documents, problems %v", set.Len(), set.Problems())
 	}
 	form, _ := textForm("{b}")
-	if _, ok := set.Match("", form); ok {
+	if _, ok := set.Match(Client{}, form); ok {
 		t.Error("a bad entry is found by its text")
 	}
 	if _, err := Load(context.Background(), []Source{{Path: path + "x"}}, Options{SkipBad: true}); err == nil {
@@ -341,11 +341,11 @@ func TestSeveralOperationsAreFoundByIDOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, ok := set.Lookup("", "ab")
+	d, ok := set.Lookup(Client{}, "ab")
 	if !ok || d.Name != "" || d.Kind != "" {
 		t.Errorf("%+v", d)
 	}
-	if _, ok := set.Match("", [32]byte{}); ok {
+	if _, ok := set.Match(Client{}, [32]byte{}); ok {
 		t.Error("it matches the zero form")
 	}
 }
@@ -374,7 +374,7 @@ func TestDigest(t *testing.T) {
 		}
 	}
 	var none *Set
-	if _, ok := none.Lookup("", "a"); ok || none.Digest() != [32]byte{} || none.Len() != 0 {
+	if _, ok := none.Lookup(Client{}, "a"); ok || none.Digest() != [32]byte{} || none.Len() != 0 {
 		t.Error("a nil set is not empty")
 	}
 }
@@ -412,7 +412,7 @@ func TestIndex(t *testing.T) {
 	}
 	for d := range first.All() {
 		form, _ := textForm(d.Text)
-		if _, ok := second.Match("", form); ok != (d.Kind != "") {
+		if _, ok := second.Match(Client{}, form); ok != (d.Kind != "") {
 			t.Errorf("%s: %v", d.ID, ok)
 		}
 	}

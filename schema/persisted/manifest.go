@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -161,7 +162,7 @@ func (m *manifest) apolloMember(name string) (bool, error) {
 
 // mapEntry reads the text of one {id: text} entry.
 func (m *manifest) mapEntry(id string, line, column int) error {
-	r := record{id: id, client: m.client, line: line, column: column}
+	r := record{id: id, client: m.from.Client, line: line, column: column}
 	if m.decoder.PeekKind() != '"' {
 		if err := m.decoder.SkipValue(); err != nil {
 			return err
@@ -208,8 +209,8 @@ var operationMembers = [...]string{"id", "name", "type", "clientName", "body"}
 
 const idMember, bodyMember = 0, 4
 
-// operation reads {"id","name","type","body"} and the optional clientName;
-// other members are ignored.
+// operation reads {"id","name","type","body"}, the optional clientName and the
+// optional limits (ours: a [Raise]); other members are ignored.
 func (m *manifest) operation() error {
 	kind := m.decoder.PeekKind()
 	if kind != '{' {
@@ -234,8 +235,16 @@ func (m *manifest) operation() error {
 		if err != nil {
 			return err
 		}
-		i := slices.Index(operationMembers[:], name.String())
-		kind := m.decoder.PeekKind()
+		member := name.String()
+		i, kind := slices.Index(operationMembers[:], member), m.decoder.PeekKind()
+		if member == "limits" {
+			why, err := m.limits(&r.raise)
+			if err != nil {
+				return err
+			}
+			wrong = cmp.Or(wrong, why)
+			continue
+		}
 		if i < 0 || kind != '"' {
 			if i >= 0 && (kind != 'n' || i == idMember || i == bodyMember) {
 				wrong = cmp.Or(wrong, operationMembers[i]+" must be a string")
@@ -270,14 +279,14 @@ func (m *manifest) operation() error {
 // take adds an operation once its client is settled.
 func (m *manifest) take(r *record, wrong string, hasBody bool) {
 	if r.client == "" {
-		r.client = m.client
+		r.client = m.from.Client
 	}
 	switch {
 	case wrong != "":
 	case !hasBody:
 		wrong = "the body is missing"
-	case m.client != "" && r.client != m.client:
-		wrong = fmt.Sprintf("the clientName is %q and the manifest is configured for %q", r.client, m.client)
+	case m.from.Client != "" && r.client != m.from.Client:
+		wrong = fmt.Sprintf("the clientName is %q and the manifest is configured for %q", r.client, m.from.Client)
 	}
 	if wrong != "" {
 		m.problem(Problem{m.set.files[m.file], r.line, r.column, cmp.Or(r.id, r.name), wrong})
@@ -320,4 +329,29 @@ func (l *lines) at(offset int64) (line, column int) {
 	}
 	l.ahead = l.ahead[:copy(l.ahead, l.ahead[passed:])]
 	return l.line, max(int(offset-l.start)+1, 1)
+}
+
+// limits reads an operation's {"depth","aliases","root_fields","directives",
+// "cost"}. What is wrong in it is said: a limit that is misspelt would silently
+// not be raised.
+func (m *manifest) limits(r *Raise) (wrong string, err error) {
+	raw, err := m.decoder.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	var v struct {
+		Depth      int     `json:"depth"`
+		Aliases    int     `json:"aliases"`
+		RootFields int     `json:"root_fields"`
+		Directives int     `json:"directives"`
+		Cost       float64 `json:"cost"`
+	}
+	if err := json.Unmarshal(raw, &v, json.RejectUnknownMembers(true)); err != nil {
+		return "limits must be an object of depth, aliases, root_fields, directives (whole numbers) and cost (a number)", nil
+	}
+	if min(v.Depth, v.Aliases, v.RootFields, v.Directives) < 0 || v.Cost < 0 {
+		return "limits must not be negative", nil
+	}
+	*r = Raise{v.Depth, v.Aliases, v.RootFields, v.Directives, v.Cost}
+	return "", nil
 }

@@ -3,6 +3,7 @@ package persisted
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"hash/maphash"
 	"iter"
@@ -15,8 +16,9 @@ import (
 type Document struct {
 	// ID is the id as registered, without a sha256: prefix.
 	ID string
-	// Client is the only client that may use the document; empty when all may.
-	Client string
+	// Client and Version are the only client, and its only version, that may use
+	// the document; empty when all may.
+	Client, Version string
 	// Name and Kind are the operation's; Name is empty for an anonymous
 	// operation, and both are when the document has several operations.
 	Name string
@@ -26,21 +28,38 @@ type Document struct {
 	// Column are 1-based, in bytes.
 	File         string
 	Line, Column int
+	// Raise lifts limits for this document.
+	Raise Raise
+	// Number is the document's own within its set, below [Set.Numbers].
+	Number int
 }
+
+// Raise lifts limits for one document: where a field is not zero and above the
+// firewall's own limit, it holds in its place. Counts are as the limits' own;
+// Cost is in cost units.
+type Raise struct {
+	Depth, Aliases, RootFields, Directives int
+	Cost                                   float64
+}
+
+// Client is who asks, or who may ask: a name and perhaps a version of it.
+// Without a name the version says nothing.
+type Client struct{ Name, Version string }
 
 // Source returns the place of registration as file:line:column.
 func (d *Document) Source() string {
 	return d.File + ":" + strconv.Itoa(d.Line) + ":" + strconv.Itoa(d.Column)
 }
 
-// Store finds registered documents. Both methods look among the client's own
-// documents first and then among the shared ones; what belongs to another
-// client is unknown. They are safe for concurrent use.
+// Store finds registered documents. Both methods look among the documents of
+// the client's version first, then among the client's and then among the shared
+// ones; what belongs to another client or version is unknown. They are safe for
+// concurrent use.
 type Store interface {
 	// Lookup finds a document by its id.
-	Lookup(client, id string) (*Document, bool)
+	Lookup(client Client, id string) (*Document, bool)
 	// Match finds a document by its canonical form (schema.CanonicalForm).
-	Match(client string, canonical [32]byte) (*Document, bool)
+	Match(client Client, canonical [32]byte) (*Document, bool)
 }
 
 var _ Store = (*Set)(nil)
@@ -54,9 +73,11 @@ type Set struct {
 	seed     maphash.Seed
 	chunks   [][]byte
 	entries  []entry
-	clients  []string // index 0 is "", the shared documents
+	clients  []Client // index 0 is zero: the shared documents
 	files    []string
-	byClient map[string]uint16
+	byClient map[Client]uint16
+	lifted   []Raise          // by file
+	raises   map[uint32]Raise // by entry, of those that have their own
 	ids      table
 	forms    table
 	digests  [][32]byte // by entry; empty when no canonical form was asked for
@@ -200,7 +221,7 @@ func (s *Set) findForm(client uint16, form [32]byte) (uint32, bool) {
 }
 
 // Lookup implements [Store].
-func (s *Set) Lookup(client, id string) (*Document, bool) {
+func (s *Set) Lookup(client Client, id string) (*Document, bool) {
 	if s == nil {
 		return nil, false
 	}
@@ -209,16 +230,20 @@ func (s *Set) Lookup(client, id string) (*Document, bool) {
 }
 
 // Match implements [Store].
-func (s *Set) Match(client string, canonical [32]byte) (*Document, bool) {
+func (s *Set) Match(client Client, canonical [32]byte) (*Document, bool) {
 	if s == nil {
 		return nil, false
 	}
 	return s.first(client, func(c uint16) (uint32, bool) { return s.findForm(c, canonical) })
 }
 
-func (s *Set) first(client string, find func(uint16) (uint32, bool)) (*Document, bool) {
-	if client != "" {
-		if c, ok := s.byClient[client]; ok {
+func (s *Set) first(client Client, find func(uint16) (uint32, bool)) (*Document, bool) {
+	if client.Name != "" && len(s.byClient) > 0 {
+		for _, who := range [...]Client{client, {Name: client.Name}} {
+			c, ok := s.byClient[who]
+			if !ok {
+				continue
+			}
 			if n, ok := find(c); ok {
 				return s.document(n), true
 			}
@@ -234,16 +259,53 @@ func (s *Set) first(client string, find func(uint16) (uint32, bool)) (*Document,
 func (s *Set) document(n uint32) *Document {
 	e := &s.entries[n]
 	text := s.str(e.text)
-	return &Document{
-		ID:     s.str(e.id),
-		Client: s.clients[e.client],
-		Name:   text[e.name : e.name+uint32(e.nameLen)],
-		Kind:   e.kind.String(),
-		Text:   text,
-		File:   s.files[e.file],
-		Line:   int(e.line),
-		Column: int(e.column),
+	number := int(n)
+	if e.alias { // it follows its document
+		number--
 	}
+	return &Document{
+		Number:  number,
+		ID:      s.str(e.id),
+		Client:  s.clients[e.client].Name,
+		Version: s.clients[e.client].Version,
+		Name:    text[e.name : e.name+uint32(e.nameLen)],
+		Kind:    e.kind.String(),
+		Text:    text,
+		File:    s.files[e.file],
+		Line:    int(e.line),
+		Column:  int(e.column),
+		Raise:   s.raise(n),
+	}
+}
+
+func (s *Set) raise(n uint32) Raise {
+	if r, ok := s.raises[n]; ok {
+		return r
+	}
+	return s.lifted[s.entries[n].file]
+}
+
+// Highest returns for each limit the highest that any document is raised to.
+func (s *Set) Highest() Raise {
+	var top Raise
+	if s == nil {
+		return top
+	}
+	for _, r := range s.lifted {
+		top.lift(r)
+	}
+	for _, r := range s.raises {
+		top.lift(r)
+	}
+	return top
+}
+
+func (r *Raise) lift(by Raise) {
+	r.Depth = max(r.Depth, by.Depth)
+	r.Aliases = max(r.Aliases, by.Aliases)
+	r.RootFields = max(r.RootFields, by.RootFields)
+	r.Directives = max(r.Directives, by.Directives)
+	r.Cost = max(r.Cost, by.Cost)
 }
 
 // Len returns the number of documents.
@@ -252,6 +314,14 @@ func (s *Set) Len() int {
 		return 0
 	}
 	return s.unique
+}
+
+// Numbers is what every [Document].Number is below.
+func (s *Set) Numbers() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.entries)
 }
 
 // All yields every document once, in the order of registration.
@@ -268,8 +338,8 @@ func (s *Set) All() iter.Seq[*Document] {
 	}
 }
 
-// Digest identifies the set's content in cache keys: SHA-256 over clients, ids
-// and texts in order. That of a nil Set is zero.
+// Digest identifies the set's content in cache keys: SHA-256 over clients, ids,
+// texts and raised limits in order. That of a nil Set is zero.
 func (s *Set) Digest() [32]byte {
 	if s == nil {
 		return [32]byte{}
@@ -302,7 +372,11 @@ func (s *Set) seal() {
 	h := sha256.New()
 	for n := range s.entries {
 		e := &s.entries[n]
-		writeSized(h, s.clients[e.client])
+		writeSized(h, s.clients[e.client].Name)
+		writeSized(h, s.clients[e.client].Version)
+		if r := s.raise(uint32(n)); r != (Raise{}) {
+			writeSized(h, fmt.Sprintf("%+v", r))
+		}
 		writeSized(h, s.str(e.id))
 		writeSized(h, s.str(e.text))
 	}
