@@ -15,8 +15,10 @@ import (
 type readiness struct {
 	Ready      bool   `json:"ready"`
 	Generation uint64 `json:"generation"`
-	Schema     string `json:"schema"`
-	Policy     string `json:"policy"`
+	// Loading: the manifests are being read for the first time.
+	Loading bool   `json:"loading,omitzero"`
+	Schema  string `json:"schema"`
+	Policy  string `json:"policy"`
 	// Reload tells of the last reload when it failed: the generation above
 	// still serves.
 	Reload *reloadState `json:"reload,omitzero"`
@@ -61,6 +63,14 @@ func (f *Firewall) AdminHandler() (http.Handler, error) {
 		}
 		_ = json.MarshalWrite(w, state)
 	})
+	mux.HandleFunc("GET /operations", func(w http.ResponseWriter, r *http.Request) {
+		if !bearer(r, token) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "the token of admin.token_file is needed", http.StatusUnauthorized)
+			return
+		}
+		f.operations(w, r)
+	})
 	metrics := f.metrics.handler()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		if !bearer(r, token) {
@@ -95,7 +105,7 @@ func bearer(r *http.Request, token string) bool {
 
 func (f *Firewall) readiness() (readiness, bool) {
 	g := f.current.Load()
-	out := readiness{Ready: !f.draining.Load(), Generation: g.number, Schema: g.schemaID, Policy: g.policyRevision(), Budgets: f.budgetState()}
+	out := readiness{Ready: !f.draining.Load() && !g.pending, Loading: g.pending, Generation: g.number, Schema: g.schemaID, Policy: g.policyRevision(), Budgets: f.budgetState()}
 	if fail := f.lastFail.Load(); fail != nil {
 		out.Reload = &reloadState{fail.at, fail.err.Error()}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/graphward/graphward/schema/persisted"
 )
 
 // CheckReport is what Check found in a configuration that works.
@@ -48,7 +50,7 @@ func (r *CheckReport) Refused() int {
 // schema, limits, and cost at its worst-case variables. The error lists every
 // problem, as New's does.
 func Check(ctx context.Context, c *Config) (*CheckReport, error) {
-	f, err := New(ctx, c, Offline())
+	f, err := New(ctx, c, Offline(), leniently())
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +62,7 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 			return nil, err
 		}
 		o := CheckedOperation{ID: d.ID, Client: d.Client, Name: d.Name, Source: d.Source()}
-		for _, e := range flatten(f.checkOperation(g, d.Text, &o)) {
+		for _, e := range flatten(f.checkOperation(g, d, &o)) {
 			r := refuse(StagePlan, e)
 			if g.mode(r.Code) == Enforce {
 				o.Refusals = append(o.Refusals, ExplainedRefusal{Code: r.Code, Stage: string(r.Stage), Message: r.Message})
@@ -73,12 +75,12 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 
 // checkOperation finds what any caller would be refused for, and prices the
 // operation at its worst.
-func (f *Firewall) checkOperation(g *generation, text string, o *CheckedOperation) error {
-	p, err := f.plans.build(g, [32]byte{}, text, "")
+func (f *Firewall) checkOperation(g *generation, d *persisted.Document, o *CheckedOperation) error {
+	p, err := f.plans.build(g, [32]byte{}, d.Text, "")
 	if err != nil {
 		return err
 	}
-	limits, maxCost := g.ceilings("default", p.op.Kind, true)
+	limits, maxCost := g.ceilings("default", p.op.Kind, d)
 	errs := append([]error{kindAllowed(p.op, "POST")}, checkShape(p.op.Shape, limits)...)
 	worst, err := p.program.WorstCase()
 	switch over := (&costError{worst.Total, maxCost}); {

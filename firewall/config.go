@@ -170,16 +170,48 @@ type OperationsConfig struct {
 	// manifest, else it must be set.
 	Adhoc        string             `yaml:"adhoc"`
 	Unregistered UnregisteredConfig `yaml:"unregistered"`
+	// When registered documents are judged against the schema. first_use: when a client sends one, and only limits at load.
+	// ahead: all at load, where one that the schema refuses then stops the start.
+	Compile string `yaml:"compile"`
+	// What a bad entry of a manifest does at load: fatal, or skip, which leaves it out with a warning.
+	BadEntries string `yaml:"bad_entries"`
 	// Automatic persisted queries. They never satisfy an allowlist.
 	APQ bool `yaml:"apq"`
 }
 
 // ManifestConfig is one manifest: an Apollo manifest, a map from id to text, or a folder.
 type ManifestConfig struct {
-	// File or folder; its format is detected.
+	// File or folder; its format is detected. It is watched.
 	File string `yaml:"file"`
+	// In place of file: HTTP(S) URL of a manifest, asked again every poll (with its ETag).
+	URL string `yaml:"url"`
+	// In place of file: redis://host:port/db that `graphward operations publish` wrote to, asked again every poll.
+	Redis string `yaml:"redis"`
+	// With redis: the name that it was published under.
+	Name string `yaml:"name"`
+	// Index that publishing wrote, a file or with url a URL. Default for a file: FILE.index, when it is there.
+	Index string `yaml:"index"`
+	// With url: file whose content is sent as a bearer token.
+	TokenFile string `yaml:"token_file"`
+	// How often url or redis is asked. Default 1m, with redis 10s.
+	Poll Duration `yaml:"poll"`
+	// Largest manifest that url or redis may give. Default 64MiB.
+	MaxSize Size `yaml:"max_size"`
 	// Client that it belongs to; empty: all.
 	Client string `yaml:"client"`
+	// Version of that client that it belongs to; empty: all.
+	Version string `yaml:"version"`
+	// Limits that its documents may break, above those of limits; 0: limits. An entry of an Apollo manifest can say its own in a
+	// member limits.
+	Limits ShapeLimits `yaml:"limits"`
+	// Cost that its documents may have, above cost.max.
+	Cost ManifestCost `yaml:"cost"`
+}
+
+// ManifestCost is the cost limit of registered documents.
+type ManifestCost struct {
+	// Largest cost; 0: cost.max.
+	Max float64 `yaml:"max"`
 }
 
 // UnregisteredConfig gives operations that no manifest lists limits of their own.
@@ -453,8 +485,9 @@ func DefaultConfig() *Config {
 			ShapeLimits: ShapeLimits{Depth: 15, Aliases: 60, RootFields: 20, Directives: 50},
 			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000,
 		},
-		Cost:    CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},
-		Budgets: BudgetsConfig{Store: "memory", Key: []string{"subject", "api_key", "certificate", "ip"}, OnStoreFailure: "deny", Lease: "off", Timeout: Duration(100 * time.Millisecond)},
+		Operations: OperationsConfig{Compile: CompileFirstUse, BadEntries: BadFatal},
+		Cost:       CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},
+		Budgets:    BudgetsConfig{Store: "memory", Key: []string{"subject", "api_key", "certificate", "ip"}, OnStoreFailure: "deny", Lease: "off", Timeout: Duration(100 * time.Millisecond)},
 		CSRF: CSRFConfig{Headers: []string{"x-apollo-operation-name", "apollo-require-preflight", "graphql-preflight",
 			"graphql-require-preflight", "x-graphql-yoga-csrf"}},
 		CORS:      CORSConfig{MaxAge: Duration(time.Hour)},

@@ -43,9 +43,10 @@ type Firewall struct {
 	inFlight  atomic.Int64
 	draining  atomic.Bool
 
-	reload   sync.Mutex // one generation is built at a time
-	retired  []func()
-	lastFail atomic.Pointer[reloadFailure]
+	manifests *manifests
+	reload    sync.Mutex // one generation is built at a time
+	lastFail  atomic.Pointer[reloadFailure]
+	retired   []func()
 }
 
 type reloadFailure struct {
@@ -64,6 +65,9 @@ type options struct {
 	offline       bool
 	introspect    func(context.Context, *Config) ([]byte, error)
 	bundles       *bundleSource
+	manifests     *manifests
+	background    bool // large manifests are left for later
+	lenient       bool // bad documents are kept, to be judged one by one
 }
 
 // Option changes how a Firewall is embedded.
@@ -106,6 +110,8 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	}
 	f := &Firewall{options: o, log: o.log, metrics: newMetrics()}
 	f.options.introspect, f.options.bundles = f.introspect, &bundleSource{}
+	f.manifests = newManifests(f.log)
+	f.options.manifests, f.options.background = f.manifests, !o.offline
 	if err := f.openTransport(c); err != nil {
 		return nil, err
 	}
@@ -121,8 +127,14 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.closeParts())
 	}
+	g.usage = newUsage(g.store)
 	f.current.Store(g)
+	f.options.background = false
 	f.metrics.generation(g)
+	f.metrics.operations(f)
+	if !o.offline {
+		f.manifests.start(f)
+	}
 	return f, nil
 }
 
@@ -177,12 +189,18 @@ func (f *Firewall) openTransport(c *Config) error {
 func (f *Firewall) Reload(ctx context.Context, c *Config) error {
 	f.reload.Lock()
 	defer f.reload.Unlock()
+	return f.swap(ctx, c)
+}
+
+// swap is Reload with the lock held.
+func (f *Firewall) swap(ctx context.Context, c *Config) error {
 	old := f.current.Load()
 	g, err := f.next(ctx, old, c)
 	if err != nil {
 		f.RefuseReload(err)
 		return err
 	}
+	g.usage = old.usage.next(g.store)
 	f.current.Store(g)
 	f.lastFail.Store(nil)
 	f.metrics.reloads.WithLabelValues("success").Inc()
@@ -191,6 +209,7 @@ func (f *Firewall) Reload(ctx context.Context, c *Config) error {
 		// Requests that began with the old generation still ask its key sources.
 		f.retire(old.release, c.Upstream.Timeout.Std()+c.Timeouts.Body.Std())
 	}
+	f.manifests.wake()
 	f.log.Info().Uint64("generation", g.number).Str("policy", g.policyRevision()).Msg("a new generation serves")
 	return nil
 }
@@ -278,6 +297,7 @@ func (f *Firewall) Close() error {
 }
 
 func (f *Firewall) closeParts() error {
+	f.manifests.close()
 	var errs []error
 	for i := len(f.closers) - 1; i >= 0; i-- {
 		errs = append(errs, f.closers[i]())

@@ -29,6 +29,8 @@ type generation struct {
 	model    *cost.Model
 	policy   *policy.Engine // nil under allow_all
 	store    *persisted.Set
+	usage    *usage
+	pending  bool // the manifests are still being loaded: nothing is served
 	identity identity.Authenticator
 	release  func() // frees what the identity sources hold
 
@@ -116,8 +118,7 @@ func (g *generation) load(ctx context.Context, o *options) error {
 		}
 		collect(err)
 	}
-	g.store, err = loadManifests(ctx, g.schema, c)
-	collect(err)
+	collect(g.loadManifests(ctx, o))
 	return errors.Join(errs...)
 }
 
@@ -185,19 +186,6 @@ func loadSchema(ctx context.Context, c *Config, o *options) (*schema.Schema, err
 		return schema.FromIntrospection(c.Upstream.URL, result)
 	}
 	return schema.LoadFiles(c.Schema.Files...)
-}
-
-// loadManifests reads the manifests. Documents are matched by canonical form
-// under the ceilings of the config's limits; one that breaks them is a bad entry.
-func loadManifests(ctx context.Context, s *schema.Schema, c *Config) (*persisted.Set, error) {
-	sources := make([]persisted.Source, len(c.Operations.Manifests))
-	for i, m := range c.Operations.Manifests {
-		sources[i] = persisted.Source{Path: m.File, Client: m.Client}
-	}
-	limits := c.Limits.compile()
-	return persisted.Load(ctx, sources, persisted.Options{Canonical: func(text string) ([32]byte, error) {
-		return s.CanonicalForm(text, limits)
-	}})
 }
 
 func (c *CostConfig) options() cost.Options {
@@ -273,13 +261,7 @@ func (g *generation) prepare() (err error) {
 	if err != nil {
 		return &ConfigError{[]Problem{{"cors.origins", err.Error()}}}
 	}
-	g.compile = c.Limits.compile()
-	for code, limit := range map[string]*int{"DEPTH_LIMIT": &g.compile.Depth, "ALIAS_LIMIT": &g.compile.Aliases,
-		"ROOT_FIELD_LIMIT": &g.compile.RootFields, "DIRECTIVE_LIMIT": &g.compile.Directives} {
-		if g.mode(code) != Enforce {
-			*limit = openCeiling
-		}
-	}
+	g.compile = g.open(c.Limits.compile(), g.store.Highest())
 	h := sha256.New()
 	d := g.schema.Digest()
 	h.Write(d[:])
@@ -294,6 +276,23 @@ func (g *generation) prepare() (err error) {
 	h.Sum(g.planKey[:0])
 	g.schemaID = hexDigest(g.schema.Digest())
 	return nil
+}
+
+// open raises limits of shape to what a registered document may have, and all
+// the way where their codes are not enforced.
+func (g *generation) open(limits schema.Limits, raise persisted.Raise) schema.Limits {
+	for _, l := range [...]struct {
+		code  string
+		limit *int
+		raise int
+	}{{"DEPTH_LIMIT", &limits.Depth, raise.Depth}, {"ALIAS_LIMIT", &limits.Aliases, raise.Aliases},
+		{"ROOT_FIELD_LIMIT", &limits.RootFields, raise.RootFields}, {"DIRECTIVE_LIMIT", &limits.Directives, raise.Directives}} {
+		*l.limit = max(*l.limit, l.raise)
+		if g.mode(l.code) != Enforce {
+			*l.limit = openCeiling
+		}
+	}
+	return limits
 }
 
 func (l *LimitsConfig) compile() schema.Limits {

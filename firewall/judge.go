@@ -89,7 +89,8 @@ func (r *Refusal) modeCode() string {
 // is a plan. Only ok lets the call through.
 func (j *judge) call(ctx context.Context, c *gqlhttp.Call, method string, who *caller, batchCost float64) (v *verdict, ok bool) {
 	g := j.g
-	doc, err := j.f.resolve(g, c, who.identity.Client.ID)
+	client := clientOf(who)
+	doc, err := j.f.resolve(g, c, client)
 	if err != nil {
 		j.refuse(StageResolve, err)
 		return nil, false
@@ -100,14 +101,14 @@ func (j *judge) call(ctx context.Context, c *gqlhttp.Call, method string, who *c
 		return nil, false
 	}
 	v = &verdict{plan: p, document: doc, tier: who.tier}
-	registered := g.register(v, who.identity.Client.ID)
+	registered := g.register(v, client)
 	if j.refuse(StagePlan, kindAllowed(p.op, method)) {
 		return v, false
 	}
 	if !registered && j.refuse(StageResolve, g.adhoc(ctx, p.op, who)) {
 		return v, false
 	}
-	limits, maxCost := g.ceilings(v.tier, p.op.Kind, registered)
+	limits, maxCost := g.ceilings(v.tier, p.op.Kind, v.document.entry)
 	for _, err := range checkShape(p.op.Shape, limits) {
 		if j.refuse(StagePlan, err) {
 			return v, false
@@ -146,6 +147,12 @@ func (j *judge) authorize(ctx context.Context, v *verdict, who *caller) bool {
 	return d.Allowed || !j.refuse(StageAuthorize, &deniedError{d.Denials})
 }
 
+// clientOf is whose documents a caller may name.
+func clientOf(who *caller) persisted.Client {
+	c := who.identity.Client
+	return persisted.Client{Name: c.ID, Version: c.Version}
+}
+
 func policyFacts(v *verdict) policy.OperationFacts {
 	return policy.OperationFacts{Registered: v.document.entry != nil, Cost: v.estimate.Total}
 }
@@ -163,7 +170,7 @@ func (j *judge) plan(text, name string) (*plan, error) {
 }
 
 // resolve turns the call's id or text into a document.
-func (f *Firewall) resolve(g *generation, c *gqlhttp.Call, client string) (document, error) {
+func (f *Firewall) resolve(g *generation, c *gqlhttp.Call, client persisted.Client) (document, error) {
 	if c.DocumentID == "" {
 		if c.Query == "" {
 			return document{}, &callError{code: "BAD_REQUEST", message: "The request has no query and no document id"}
@@ -178,7 +185,7 @@ func (f *Firewall) resolve(g *generation, c *gqlhttp.Call, client string) (docum
 	case known:
 		return document{text: entry.Text, entry: entry}, g.sameMeaning(entry.Text, c.Query)
 	case c.Query == "" && apq:
-		if text, ok := f.apq.Lookup(client, c.DocumentID); ok {
+		if text, ok := f.apq.Lookup(client.Name, c.DocumentID); ok {
 			return document{text: text}, nil
 		}
 	case c.Query != "" && c.IDForm == gqlhttp.IDHash:
@@ -212,7 +219,7 @@ func (g *generation) sameMeaning(registered, given string) error {
 // register says whether the planned document is registered: by the id that
 // named it, or by its canonical form. What no manifest lists gets the tier of
 // operations.unregistered.
-func (g *generation) register(v *verdict, client string) bool {
+func (g *generation) register(v *verdict, client persisted.Client) bool {
 	if v.document.entry == nil && v.plan.formed {
 		v.document.entry, _ = g.store.Match(client, v.plan.form)
 	}
@@ -251,9 +258,14 @@ func kindAllowed(op *schema.Operation, method string) error {
 }
 
 // ceilings returns the limits that hold for a tier: the lowest that is named.
-func (g *generation) ceilings(tier string, kind ast.Operation, registered bool) (ShapeLimits, float64) {
+// entry is the registered document, nil for any other; what it raises are the
+// ceilings of the config, not those that a tier has lowered.
+func (g *generation) ceilings(tier string, kind ast.Operation, entry *persisted.Document) (ShapeLimits, float64) {
 	c := g.config
 	limits, cost := c.Limits.ShapeLimits, c.Cost.Max
+	if entry != nil {
+		limits, cost = limits.raised(entry.Raise), math.Max(cost, entry.Raise.Cost)
+	}
 	lower := func(s ShapeLimits, maxCost float64) {
 		limits.Depth = lowest(limits.Depth, s.Depth)
 		limits.Aliases = lowest(limits.Aliases, s.Aliases)
@@ -270,7 +282,7 @@ func (g *generation) ceilings(tier string, kind ast.Operation, registered bool) 
 	if t, ok := c.Budgets.Tiers[tier]; ok {
 		lower(t.Limits, t.MaxCost)
 	}
-	if !registered {
+	if entry == nil {
 		lower(c.Operations.Unregistered.Limits, c.Operations.Unregistered.Cost.Max)
 	}
 	return limits, cost

@@ -35,6 +35,10 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ones returned.
 func (x *exchange) serve(ctx context.Context) {
 	f, g := x.f, x.g
+	if g.pending {
+		x.refuseAll(refuse(StageAdmit, &callError{code: gqlhttp.CodeOverloaded, message: "The service is starting"}))
+		return
+	}
 	if !f.enter() {
 		x.refuseAll(refuse(StageAdmit, &callError{code: gqlhttp.CodeOverloaded, message: "The service is overloaded"}))
 		return
@@ -179,6 +183,7 @@ func describe(rec *audit.Record, v *verdict, j *judge) {
 	rec.Operation = audit.Operation{Kind: string(op.Kind), Name: op.Name, Hash: v.plan.hash, Registered: v.document.entry != nil}
 	if v.document.entry != nil {
 		rec.Operation.DocumentID = v.document.entry.ID
+		j.g.usage.saw(v.document.entry)
 	}
 	rec.Shape = audit.Shape{Depth: op.Shape.Depth, Aliases: op.Shape.Aliases, RootFields: op.Shape.RootFields,
 		Directives: op.Shape.Directives, Tokens: op.Shape.Tokens, Fragments: op.Shape.Fragments}

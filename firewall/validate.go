@@ -223,11 +223,7 @@ func (c *Config) validateSources(v *validation) {
 	if o.Adhoc == "policy" && allowAll {
 		v.add("operations.adhoc", "policy needs a policy: there is allow_all")
 	}
-	for i, m := range o.Manifests {
-		if m.File == "" {
-			v.add(fmt.Sprintf("operations.manifests[%d].file", i), "is needed")
-		}
-	}
+	c.validateManifests(v)
 	c.validateTierName(v, "operations.unregistered.tier", o.Unregistered.Tier)
 	v.shape("operations.unregistered.limits", o.Unregistered.Limits, c.Limits.ShapeLimits)
 	if o.Unregistered.Cost.Max < 0 {

@@ -179,7 +179,12 @@ func (f *File) normalize() {
 		}
 	}
 	for i := range c.Operations.Manifests {
-		at(&c.Operations.Manifests[i].File)
+		m := &c.Operations.Manifests[i]
+		at(&m.File)
+		at(&m.TokenFile)
+		if m.URL == "" {
+			at(&m.Index)
+		}
 	}
 	for i := range c.Identity.JWT {
 		at(&c.Identity.JWT[i].JWKSFile)
@@ -210,7 +215,9 @@ func (f *File) Sources() []string {
 	out = append(out, c.Policy.Paths...)
 	out = append(out, c.Policy.Data...)
 	for _, m := range c.Operations.Manifests {
-		out = append(out, m.File)
+		if m.File != "" {
+			out = append(out, m.File)
+		}
 	}
 	return slices.Compact(out)
 }
