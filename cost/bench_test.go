@@ -219,7 +219,7 @@ func BenchmarkHostile(b *testing.B) {
 		text string
 	}{
 		{"chain/400", chain(400)}, {"chain/800", chain(800)},
-		{"wide/400", wide(400)}, {"wide/800", wide(800)},
+		{"wide/400", wide(400)}, {"wide/800", wide(800)}, {"wide/1600", wide(1600)},
 		{"subsets/16", subsets(16, 16)}, {"subsets/18", subsets(18, 17)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -235,5 +235,29 @@ func BenchmarkHostile(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkNewModel prices the schema of artsy: what a reload costs.
+func BenchmarkNewModel(b *testing.B) {
+	c := loadCorpus(b, "artsy")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewModel(c.schema, Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEstimateVariables prices an operation in which everything depends on
+// variables: sizes, conditions and inputs.
+func BenchmarkEstimateVariables(b *testing.B) {
+	op, p := dynamicProgram(b)
+	vars := dynamicVariables(b, op, 6)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.Estimate(vars); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -350,7 +350,7 @@ func TestWorstCaseNumbers(t *testing.T) {
 		type Query { users(first: Int, last: Int): [User] ids(ids: [ID]): [User] @listSize(slicingArguments: ["ids"]) in(f: F @cost(weight: "2")): Int user: User }
 		type User { name: String friends(first: Int): [User] }
 		input F { a: Int @cost(weight: "-5") b: [F] c: Int @cost(weight: "1") }`)
-	ten := 10
+	ten, five := 10, 5
 	for _, c := range []struct {
 		query string
 		max   *int
@@ -359,6 +359,8 @@ func TestWorstCaseNumbers(t *testing.T) {
 	}{
 		{`{ users(first: 3) { name } }`, &ten, 5, nil},
 		{`query ($n: Int) { users(first: $n) { name } }`, &ten, 12, nil},
+		{`query ($n: Int) { users(first: $n) { name } }`, &five, 12, nil},
+		{`query ($n: Int!) { users(first: $n) { name } }`, &five, 7, nil},
 		{`query ($n: Int!) { users(first: $n) { name } }`, nil, Saturation, []string{"saturated"}},
 		{`query ($n: [ID]) { ids(ids: $n) { name } }`, &ten, 502, nil},
 		{`query ($x: Boolean!) { user @include(if: $x) { name } users(first: 2) @skip(if: $x) { name } }`, &ten, 4, nil},

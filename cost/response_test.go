@@ -174,3 +174,69 @@ func TestBrokenResponses(t *testing.T) {
 		}
 	}
 }
+
+// TestUntypedResponses holds that responses whose object types nothing tells
+// are read a bounded number of times, and never priced above the dearest.
+func TestUntypedResponses(t *testing.T) {
+	s := loadSchema(t, `
+		union U = A | B
+		type A { u: U k: Int @cost(weight: "1") }
+		type B { u: U k: Int @cost(weight: "2") }
+		type Query { u: U }`)
+	m, err := NewModel(s, Options{Profile: IBM})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const depth = 40
+	query := "{ u " + strings.Repeat("{ ... on A { k u { __typename } } ... on B { k u ", depth) + "{ __typename }" + strings.Repeat(" } }", depth) + " }"
+	body := `{"data": {"u": ` + strings.Repeat(`{"k": 1, "u": `, depth) + "null" + strings.Repeat("}", depth) + "}}"
+	op, err := s.Compile(query, "", openLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := m.Compile(op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	static, err := p.Estimate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := p.evaluate(nil)
+	defer x.release()
+	r := meter{scanner: scanner{data: []byte(body)}, p: p, x: x, shape: p.responseShape()}
+	got := r.body()
+	if r.err != nil || got.a < 1+depth || got.a > static.Field {
+		t.Errorf("%+v (%v), the estimate is %+v", got, r.err, static)
+	}
+	if most := 2 * (maxRereads + 2) * len(body); r.reread > most {
+		t.Errorf("read %d bytes again, the response has %d", r.reread, len(body))
+	}
+}
+
+// TestManyKeys holds that objects with many keys are read in any order.
+func TestManyKeys(t *testing.T) {
+	s := loadSchema(t, `type Query { a: Int @cost(weight: "1") b: B } type B { c: Int @cost(weight: "1") }`)
+	m, err := NewModel(s, Options{Profile: IBM})
+	if err != nil {
+		t.Fatal(err)
+	}
+	query, body := "{", `{"data":{`
+	for i := range 30 {
+		query += fmt.Sprintf(" k%d: a o%d: b { c }", i, i)
+		body += fmt.Sprintf(`"o%d":{"c":1},"k%d":1,`, 29-i, 29-i)
+	}
+	op, err := s.Compile(query+" }", "", openLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := m.Compile(op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	static, _ := p.Estimate(nil)
+	actual, err := p.ActualBytes([]byte(strings.TrimSuffix(body, ",")+"}}"), nil)
+	if err != nil || actual != static || actual.Field != 90 {
+		t.Errorf("actual %+v (%v), static %+v", actual, err, static)
+	}
+}
