@@ -54,6 +54,9 @@ type generator struct {
 	helpers, functions int
 	heads              map[coordinate]bool // heads without variables
 	vars               bool
+	// parts are the policy with the heads without variables alone, and with
+	// each head with variables alone: what a level of the lookup asks in turn.
+	parts []string
 }
 
 func (g *generator) pick(from ...string) string { return from[g.IntN(len(from))] }
@@ -174,18 +177,27 @@ func (g *generator) policy() string {
 		}
 		g.functions, g.helpers = i, i
 	}
+	helpers := b.String()
+	b.Reset()
 	for _, at := range slices.Concat(differentialFields, []coordinate{{"Query", star}, {"T", star}, {star, star}}) {
 		if g.IntN(2) == 0 {
 			continue
 		}
 		g.heads[at] = true
-		g.rule(&b, headOf(entryAllow, at.typ, at.field), !g.vars)
+		g.rule(&b, headOf(entryAllow, at.typ, at.field), true)
 	}
+	g.parts = []string{helpers + b.String()}
+	policy := g.parts[0]
 	if g.vars {
-		fmt.Fprintf(&b, "allow[t][f] if {\n\tsome role in input.subject.roles\n\tdata.grants[role][t][f]\n%s}\n\n", g.pick("", "\tinput.args.id == \"a\"\n"))
-		fmt.Fprintf(&b, "allow.T[f] if {\n\tsome f in %s\n\t%s\n}\n\n", g.list(), g.simple(1))
+		for _, rule := range []string{
+			fmt.Sprintf("allow[t][f] if {\n\tsome role in input.subject.roles\n\tdata.grants[role][t][f]\n%s}\n\n", g.pick("", "\tinput.args.id == \"a\"\n")),
+			fmt.Sprintf("allow.T[f] if {\n\tsome f in %s\n\t%s\n}\n\n", g.list(), g.simple(1)),
+		} {
+			g.parts = append(g.parts, helpers+rule)
+			policy += rule
+		}
 	}
-	return b.String()
+	return policy
 }
 
 var differentialData = map[string]any{
@@ -249,43 +261,48 @@ func (g *generator) variables() map[string]any {
 // plain is the reference: OPA on the policy as it was written, one evaluation
 // for each step of the lookup, with all of input.
 type plain struct {
-	t        *testing.T
-	compiler *ast.Compiler
-	queries  map[coordinate]rego.PreparedEvalQuery
-	heads    map[coordinate]bool
+	queries []map[coordinate]rego.PreparedEvalQuery // for each part of the policy
+	heads   map[coordinate]bool
 }
 
-func newPlain(t *testing.T, policy string, heads map[coordinate]bool) *plain {
-	m, err := ast.ParseModuleWithOpts("p.rego", policy, ast.ParserOptions{RegoVersion: ast.RegoV1})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, policy)
-	}
-	c := ast.NewCompiler()
-	if c.Compile(map[string]*ast.Module{"p.rego": m}); c.Failed() {
-		return nil // the generator's policy is not one; the engine refuses it too
-	}
-	p := &plain{t: t, compiler: c, heads: heads, queries: map[coordinate]rego.PreparedEvalQuery{}}
+// newPlain returns nil for a policy that OPA refuses.
+func newPlain(t *testing.T, g *generator) *plain {
+	p := &plain{heads: g.heads}
 	store := inmem.NewFromObject(differentialData)
-	for _, at := range slices.Concat(differentialFields, []coordinate{{"Query", star}, {"T", star}, {star, star}}) {
-		q, err := rego.New(rego.Compiler(c), rego.Store(store), rego.Query(fmt.Sprintf("data.graphward.allow[%q][%q]", at.typ, at.field))).PrepareForEval(context.Background())
+	for _, text := range g.parts {
+		m, err := ast.ParseModuleWithOpts("p.rego", text, ast.ParserOptions{RegoVersion: ast.RegoV1})
 		if err != nil {
-			t.Fatalf("%v\n%s", err, policy)
+			t.Fatalf("%v\n%s", err, text)
 		}
-		p.queries[at] = q
+		c := ast.NewCompiler()
+		if c.Compile(map[string]*ast.Module{"p.rego": m}); c.Failed() {
+			return nil
+		}
+		queries := map[coordinate]rego.PreparedEvalQuery{}
+		for _, at := range slices.Concat(differentialFields, []coordinate{{"Query", star}, {"T", star}, {star, star}}) {
+			q, err := rego.New(rego.Compiler(c), rego.Store(store), rego.Query(fmt.Sprintf("data.graphward.allow[%q][%q]", at.typ, at.field))).PrepareForEval(context.Background())
+			if err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			queries[at] = q
+		}
+		p.queries = append(p.queries, queries)
 	}
 	return p
 }
 
 func (p *plain) allowed(at coordinate, input ast.Value, indexing bool) (bool, error) {
 	for _, level := range []coordinate{at, {at.typ, star}, {star, star}} {
-		q := p.queries[level]
-		rs, err := q.Eval(context.Background(), rego.EvalParsedInput(input), rego.EvalRuleIndexing(indexing),
-			rego.EvalMetrics(metrics.NoOp()), rego.EvalExternalCancel(topdown.NewCancel()))
-		if err != nil {
-			return false, err
-		}
-		if len(rs) > 0 && rs[0].Expressions[0].Value == true {
-			return true, nil
+		for _, part := range p.queries {
+			q := part[level]
+			rs, err := q.Eval(context.Background(), rego.EvalParsedInput(input), rego.EvalRuleIndexing(indexing),
+				rego.EvalMetrics(metrics.NoOp()), rego.EvalExternalCancel(topdown.NewCancel()))
+			if err != nil {
+				return false, err
+			}
+			if len(rs) > 0 && rs[0].Expressions[0].Value == true {
+				return true, nil
+			}
 		}
 		if p.heads[level] {
 			break
@@ -343,7 +360,7 @@ func TestDifferential(t *testing.T) {
 	for round := uint64(0); tried < *pairs; round++ {
 		g := &generator{Rand: rand.New(rand.NewPCG(*seed, round))}
 		text := g.policy()
-		reference := newPlain(t, text, g.heads)
+		reference := newPlain(t, g)
 		e, err := Load(context.Background(), Options{Schema: s, Modules: map[string]string{"p.rego": text}, Data: []string{data}, Timeout: time.Minute})
 		if err != nil {
 			// Most are refused because they read or compare what cannot be there.
