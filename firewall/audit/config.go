@@ -10,6 +10,7 @@ const (
 	Stdout = "stdout"
 	Stderr = "stderr"
 	Off    = "off"
+	File   = "file" // Config.File is the path
 )
 
 // The values of [Config.OnFailure].
@@ -24,6 +25,10 @@ type Config struct {
 	// which one JSON object a line is appended. A path has a `/`, a `\` or a
 	// `.` in it. SIGHUP opens the file anew, for log rotation.
 	Output string `yaml:"output,omitempty"`
+
+	// File is the path for `output: file`, which is the same as the path
+	// itself in output.
+	File string `yaml:"file,omitempty"`
 
 	// SampleAllowed is the share of allowed operations, from 0 to 1, that is
 	// recorded. Default: 1.0. Refusals, errors and what report mode would
@@ -59,10 +64,20 @@ func (e *ConfigError) Error() string {
 func (c *Config) Validate() []Problem {
 	var p []Problem
 	switch c.Output {
+	case File:
+		if c.File == "" {
+			p = append(p, Problem{"file", "is needed with output: file"})
+		}
 	case "", Stdout, Stderr, Off:
+		if c.File != "" {
+			p = append(p, Problem{"file", "is for output: file"})
+		}
 	default:
+		if c.File != "" {
+			p = append(p, Problem{"file", "is for output: file"})
+		}
 		if !strings.ContainsAny(c.Output, `/\.`) {
-			p = append(p, Problem{"output", fmt.Sprintf("%q is not stdout, stderr, off or the path of a file (./%s would be one)", c.Output, c.Output)})
+			p = append(p, Problem{"output", fmt.Sprintf("%q is not stdout, stderr, off, file or the path of a file (./%s would be one)", c.Output, c.Output)})
 		}
 	}
 	if s := c.SampleAllowed; s != nil && !(*s >= 0 && *s <= 1) {

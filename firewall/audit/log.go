@@ -110,12 +110,16 @@ func New(c Config) (*Log, error) {
 	case Off:
 		return NewWriter(nil, c), nil
 	}
-	file, err := openFile(c.Output)
+	path := c.Output
+	if path == File {
+		path = c.File
+	}
+	file, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	l := newLog(file, c)
-	l.path = c.Output
+	l.path = path
 	go l.run()
 	return l, nil
 }

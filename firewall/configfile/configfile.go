@@ -201,6 +201,8 @@ func (f *File) normalize() {
 	}
 	switch c.Audit.Output {
 	case "", audit.Stdout, audit.Stderr, audit.Off:
+	case audit.File:
+		at(&c.Audit.File)
 	default:
 		at(&c.Audit.Output)
 	}
