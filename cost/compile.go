@@ -47,7 +47,7 @@ func (m *Model) compileSyntactic(op *schema.Operation) *Program {
 	c := newCompiler(m, op)
 	p := c.p
 	p.approximate = true
-	id := c.syntacticScope(op.Definition.SelectionSet, root, 0)
+	id := c.syntacticScope(op.Definition.SelectionSet, 0)
 	c.release()
 	p.finish(id, root, op)
 	return p
@@ -686,10 +686,10 @@ func (c *compiler) directiveCosts(o *occurrences) span {
 		p := c.cells[id-1].piece
 		e := extra{guard: p.guard, terms: span{lo: int32(len(c.p.terms))}}
 		for _, d := range p.field.Directives {
-			for name, s := range c.model.directives[d.Name] {
+			for _, s := range c.model.directives[d.Name] {
 				weighted = true
 				var literal *ast.Value
-				if arg := d.Arguments.ForName(name); arg != nil {
+				if arg := d.Arguments.ForName(s.name); arg != nil {
 					literal = arg.Value
 				}
 				e.base += c.literalCost(literal, s, false)

@@ -48,13 +48,9 @@ func (b *modelBuilder) buildInputs() {
 	for _, d := range b.schema.AST().Directives {
 		for _, a := range d.Arguments {
 			spec := b.inputSpec(a.Name, a.Type, a.DefaultValue, "@"+d.Name+"("+a.Name+":)")
-			if spec.own == 0 && (spec.typ == nil || spec.typ.free) {
-				continue
+			if spec.own != 0 || spec.typ != nil && !spec.typ.free {
+				b.directives[d.Name] = append(b.directives[d.Name], spec)
 			}
-			if b.directives[d.Name] == nil {
-				b.directives[d.Name] = map[string]*inputSpec{}
-			}
-			b.directives[d.Name][a.Name] = spec
 		}
 	}
 }

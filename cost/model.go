@@ -28,7 +28,7 @@ type Model struct {
 	// outputs holds every output type.
 	outputs map[string]*outputType
 	// directives holds the weighted arguments of executable directives.
-	directives map[string]map[string]*inputSpec
+	directives map[string][]*inputSpec
 }
 
 // outputType is a named output type. id is unique within the model.
@@ -106,7 +106,7 @@ func NewModel(s *schema.Schema, o Options) (*Model, error) {
 			schema: s, options: o,
 			interfaces: map[string]map[string][]variant{},
 			outputs:    map[string]*outputType{},
-			directives: map[string]map[string]*inputSpec{},
+			directives: map[string][]*inputSpec{},
 		},
 		names:   directiveNames(s.AST().SchemaDirectives),
 		inputs:  map[string]*inputType{},

@@ -11,16 +11,16 @@ import (
 // each fragment once for each way in which sizes are handed down to it. The sum
 // is never below the exact cost as long as no item weighs less than nothing,
 // so negative item weights count as 0. Work is linear in the document.
-func (c *compiler) syntacticScope(set ast.SelectionSet, t *outputType, ctx int32) int32 {
+func (c *compiler) syntacticScope(set ast.SelectionSet, ctx int32) int32 {
 	base := int32(len(c.members))
-	c.syntacticMembers(set, t, ctx, alwaysLive)
+	c.syntacticMembers(set, ctx, alwaysLive)
 	id := c.p.addScope([]draft{{members: span{base, int32(len(c.members))}}}, c.members)
 	c.members = c.members[:base]
 	return id
 }
 
 // syntacticMembers pushes a member for each selection.
-func (c *compiler) syntacticMembers(set ast.SelectionSet, t *outputType, ctx, guard int32) {
+func (c *compiler) syntacticMembers(set ast.SelectionSet, ctx, guard int32) {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
@@ -33,11 +33,11 @@ func (c *compiler) syntacticMembers(set ast.SelectionSet, t *outputType, ctx, gu
 			}
 		case *ast.InlineFragment:
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
-				c.syntacticMembers(s.SelectionSet, t, ctx, g)
+				c.syntacticMembers(s.SelectionSet, ctx, g)
 			}
 		case *ast.FragmentSpread:
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
-				id := c.syntacticFragment(s.Definition, t, ctx)
+				id := c.syntacticFragment(s.Definition, ctx)
 				c.members = append(c.members, member{group: ^id, guard: g})
 			}
 		}
@@ -53,13 +53,13 @@ func (c *compiler) fieldID(f *ast.Field) int32 {
 	return id
 }
 
-func (c *compiler) syntacticFragment(f *ast.FragmentDefinition, t *outputType, ctx int32) int32 {
+func (c *compiler) syntacticFragment(f *ast.FragmentDefinition, ctx int32) int32 {
 	key := binary.AppendUvarint([]byte{'f'}, uint64(c.rank[f]))
 	key = binary.AppendUvarint(key, uint64(ctx))
 	if id, ok := c.merged[string(key)]; ok {
 		return id
 	}
-	id := c.syntacticScope(f.SelectionSet, t, ctx)
+	id := c.syntacticScope(f.SelectionSet, ctx)
 	c.merged[string(key)] = id
 	return id
 }
@@ -108,7 +108,7 @@ func (c *compiler) syntacticGroup(f *ast.Field, spec *fieldSpec, ctx int32) int3
 	id := int32(len(c.cells))
 	g := c.pricedGroup(&occurrences{key: f.Alias, field: f, first: id, last: id}, spec, f.ObjectDefinition.Name, c.contexts[ctx])
 	if spec.returns.composite {
-		g.child = c.syntacticScope(f.SelectionSet, spec.returns, c.context(g.spec, g.expected, c.contexts[ctx]))
+		g.child = c.syntacticScope(f.SelectionSet, c.context(g.spec, g.expected, c.contexts[ctx]))
 	}
 	return c.p.addGroup(g)
 }
