@@ -128,9 +128,10 @@ func (m *Message) call(c *Call, o *Options) *Error {
 			c.Query, e = m.text("query")
 		case "operationName":
 			c.OperationName, e = m.text("operationName")
-		case "documentId", "id", "doc_id":
-			form := formOf(name)
-			ids[form], e = m.text(form.String())
+		case "documentId":
+			ids[IDDocumentID], e = m.text(name)
+		case "id", "doc_id":
+			ids[formOf(name)], e = m.looseID()
 		case "variables":
 			c.Variables, e = m.object("variables")
 		case "extensions":
@@ -154,18 +155,35 @@ func (m *Message) call(c *Call, o *Options) *Error {
 }
 
 func formOf(name string) IDForm {
-	switch name {
-	case "documentId":
-		return IDDocumentID
-	case "id":
+	if name == "id" {
 		return IDRelay
 	}
 	return IDDoc
 }
 
+// notText stands for an id or doc_id that is no string; [validID] knows none like it.
+const notText = "\x00"
+
+// looseID reads id or doc_id, which no specification names: any value will do
+// beside a query, where [Call.identify] drops it.
+func (m *Message) looseID() (string, *Error) {
+	switch kind := m.decoder.PeekKind(); kind {
+	case 'n', '"', jsontext.KindInvalid:
+		return m.text("id")
+	}
+	if err := m.decoder.SkipValue(); err != nil {
+		return "", syntax(err)
+	}
+	return notText, nil
+}
+
 // identify sets the document id from ids, which is in the order of IDForm, and
-// refuses a call that names no document or more than one.
+// refuses a call that names no document or more than one. Beside a query, id
+// and doc_id are unknown members as any other: dropped.
 func (c *Call) identify(ids []string) *Error {
+	if c.Query != "" {
+		ids[IDRelay-IDDocumentID], ids[IDDoc-IDDocumentID] = "", ""
+	}
 	for i, id := range ids {
 		if id == "" {
 			continue
