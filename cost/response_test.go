@@ -240,3 +240,41 @@ func TestManyKeys(t *testing.T) {
 		t.Errorf("actual %+v (%v), static %+v", actual, err, static)
 	}
 }
+
+// FuzzActual holds that no bytes make the measuring panic, hang or report what
+// is not a number.
+func FuzzActual(f *testing.F) {
+	s := loadSchema(f, dynamicSchema)
+	for _, body := range []string{`{"data":{"users":[{"name":"a","friends":[{"__typename":"User"}]},null]}}`, `{"data":null}`, `{"d\u0061ta":{"users":[[{}]]}}`, `{"data":{"users"`} {
+		f.Add([]byte(body))
+	}
+	var programs []*Program
+	for _, profile := range Profiles() {
+		m, err := NewModel(s, Options{Profile: profile, DefaultListSize: ptr(3)})
+		if err != nil {
+			f.Fatal(err)
+		}
+		op, err := s.Compile(`{ users(first: 2) { __typename ... on Named { name } friends(first: 1) { name posts(first: 2) { edges { node { name } } } } } }`, "", openLimits)
+		if err != nil {
+			f.Fatal(err)
+		}
+		p, err := m.Compile(op)
+		if err != nil {
+			f.Fatal(err)
+		}
+		programs = append(programs, p)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, p := range programs {
+			e, err := p.ActualBytes(body, nil)
+			if err != nil {
+				continue
+			}
+			for name, v := range numbers(e) {
+				if math.IsNaN(v) || v < 0 || v > Saturation {
+					t.Errorf("%s is %v", name, v)
+				}
+			}
+		}
+	})
+}
