@@ -1,357 +1,244 @@
 package firewall_test
 
 import (
-	"bufio"
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
-
-	"github.com/graphward/graphward/firewall"
-	"github.com/graphward/graphward/firewall/audit"
-	"github.com/graphward/graphward/firewall/configfile"
 )
 
 // A case is one file. The verdict is written by hand:
 //
-//	verdict   "refused CODE STATUS" or "forwarded STATUS"; forwarded N times: "forwarded 200 x2"
-//	request   request line, headers, blank line, body; several are separated by a line "----", the last one's verdict counts
-//	config, schema.graphql, policy.rego, manifest.json: in place of testdata/base's; "config+" lines are added to the base's
-//	as        claims of the caller as JSON; without it the caller is anonymous
-//	answer    what upstream answers: status line, headers, blank line, body
-//	response  lines "Header: value" that must be there, "!Header" that must not; after a blank line the exact body
+//	verdict   one line for each answer, or a single line for the last of several:
+//	          "refused CODE STATUS", upstream untouched; "touched" behind it: upstream was asked once
+//	          "forwarded STATUS", upstream asked once; "x2" behind it: twice
+//	          "batch STATUS CODE|ok …", one word for each element, upstream asked once for each ok
+//	          "answered STATUS", net/http's own words, before there is a request to judge; upstream untouched
+//	          "closed", the connection ended without an answer
+//	          "x5 " in front stands for five such lines
+//	request   request line, headers, blank line, body; several are separated by a line "----"; "x5 " in front repeats one.
+//	          Sent byte by byte as it stands over one connection; only Host and Content-Length are added where they lack
+//	raw       in place of request, what is sent: lines are joined, Go's escapes (\r \n \x00) are read. A line "~300ms" waits,
+//	          "~answer" waits for the next answer, "~eof" closes our side
+//	config, schema.graphql, policy.rego, manifest.json: in place of testdata/base's; "config+" lines are put in place of the base's
+//	as        claims of the caller as JSON, sent as a signed token; without it the caller is anonymous. The request header
+//	          "X-Test-Claims: JSON" does it for one request; text that is not JSON is sent as the token itself
+//	answer    what upstream answers: status line, headers, blank line, body; answer.raw is like raw, and then upstream
+//	          closes; answer.then is head (never answers), body (stalls) or endless (repeats the body)
+//	response  lines "Header: value" that the last answer must have, "!Header" that it must not; after a blank line the exact body
 //	upstream  JSON equal to the body that upstream got last; lines above it "Header: value" or "!Header"
 //	audit     JSON members that the last record must have
-func TestCases(t *testing.T)   { runCases(t, "testdata/cases") }
-func TestAttacks(t *testing.T) { runCases(t, "testdata/attacks") }
+//
+// request, raw, answer and answer.raw are text/template texts with the
+// functions of templateFuncs. Other sections whose name has no dot can be
+// inserted by {{file "name"}}.
+func TestCases(t *testing.T)   { runCases(t, "testdata/cases", inProcess) }
+func TestAttacks(t *testing.T) { runCases(t, "testdata/attacks", inProcess) }
+func TestBenign(t *testing.T)  { runCases(t, "testdata/benign", inProcess) }
 
-func runCases(t *testing.T, dir string) {
+// The same over the binary that is shipped.
+func TestBinary(t *testing.T) {
+	run := builtBinary(t)
+	for _, dir := range []string{"cases", "attacks", "benign"} {
+		t.Run(dir, func(t *testing.T) { runCases(t, "testdata/"+dir, run) })
+	}
+}
+
+// testCase is a parsed file.
+type testCase struct {
+	name     string
+	files    map[string]string
+	verdicts []verdict
+	// last: the single verdict is that of the last answer.
+	last bool
+	// setup are the files of the firewall's configuration.
+	setup map[string]string
+}
+
+// verdict is one line of a verdict.
+type verdict struct {
+	word      string // refused, forwarded, batch, answered, closed
+	code      string
+	status    int
+	forwarded int
+	elements  []string // batch: codes, "" for ok
+}
+
+// runCases serves the cases that have one configuration by one firewall, in
+// order, and different configurations in parallel.
+func runCases(t *testing.T, dir string, start driver) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases in %s: %v", dir, err)
 	}
+	base, err := readDir("testdata/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := map[string][]*testCase{}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newCase(strings.TrimSuffix(filepath.Base(file), ".txtar"), archive, base)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		groups[c.group()] = append(groups[c.group()], c)
+	}
+	for _, key := range slices.Sorted(maps.Keys(groups)) {
+		cases := groups[key]
+		t.Run("like_"+cases[0].name, func(t *testing.T) {
 			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
+			e := newEnvironment(t, cases[0].setup, start)
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) { c.run(t, e) })
 			}
-			newCase(t, archive).run(t)
 		})
 	}
 }
 
-type testCase struct {
-	files    map[string]string
-	firewall *firewall.Firewall
-	upstream *upstream
-	records  *recorder
-}
-
-// upstream answers what the case says and remembers what it got.
-type upstream struct {
-	mu      sync.Mutex
-	answer  string
-	headers http.Header
-	bodies  []string
-}
-
-func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	u.mu.Lock()
-	u.bodies = append(u.bodies, string(body))
-	u.headers = r.Header.Clone()
-	u.mu.Unlock()
-	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader("HTTP/1.1 "+u.answer)), r)
-	if err != nil {
-		panic(err)
-	}
-	for name, values := range res.Header {
-		w.Header()[name] = values
-	}
-	out, _ := io.ReadAll(res.Body)
-	w.WriteHeader(res.StatusCode)
-	_, _ = w.Write(out)
-}
-
-// recorder is an audit sink in memory.
-type recorder struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	log  *audit.Log
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(p)
-}
-
-func newCase(t *testing.T, archive *txtar.Archive) *testCase {
-	t.Helper()
-	c := &testCase{files: map[string]string{}, upstream: &upstream{}, records: &recorder{}}
+func newCase(name string, archive *txtar.Archive, base map[string]string) (*testCase, error) {
+	c := &testCase{name: name, files: map[string]string{}, setup: maps.Clone(base)}
 	for _, f := range archive.Files {
 		c.files[f.Name] = string(f.Data)
 	}
-	c.upstream.answer = "200 OK\r\nContent-Type: application/json\r\n\r\n{\"data\":{\"ok\":true}}"
-	if a, ok := c.files["answer"]; ok {
-		head, body, _ := strings.Cut(a, "\n\n")
-		c.upstream.answer = strings.ReplaceAll(strings.TrimSpace(head), "\n", "\r\n") + "\r\n\r\n" + strings.TrimSuffix(body, "\n")
-	}
-	dir := t.TempDir()
-	base, err := filepath.Glob("testdata/base/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range base {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.lay(t, dir, filepath.Base(name), string(text))
-	}
 	for name, text := range c.files {
-		switch name {
-		case "config":
-			c.lay(t, dir, "graphward.yaml", text)
-		case "config+":
-			text, err := merge("testdata/base/graphward.yaml", text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.lay(t, dir, "graphward.yaml", text)
-		default:
-			if strings.Contains(name, ".") {
-				c.lay(t, dir, name, text)
-			}
+		switch {
+		case name == "config":
+			c.setup["graphward.yaml"] = text
+		case name == "config+":
+			c.setup["graphward.yaml"] = merge(base["graphward.yaml"], text)
+		case strings.Contains(name, ".") && !strings.HasPrefix(name, "answer."):
+			c.setup[name] = text
 		}
 	}
-	file, err := configfile.Load(filepath.Join(dir, "graphward.yaml"))
-	if err != nil {
-		t.Fatal(err)
+	if c.claims() {
+		c.setup["graphward.yaml"] = withTokens(c.setup["graphward.yaml"])
 	}
-	c.records.log = audit.NewWriter(c.records, audit.Config{})
-	c.firewall, err = firewall.New(context.Background(), file.Config,
-		firewall.WithHandler(c.upstream), firewall.WithAuditSink(c.records.log), firewall.WithAuthenticator(c.authenticator(t, &file.Config.Identity)))
-	if err != nil {
-		t.Fatal(err)
+	if strings.TrimSpace(c.files["request"]+c.files["raw"]) == "" {
+		return nil, fmt.Errorf("there is no request")
 	}
-	t.Cleanup(func() {
-		if err := c.firewall.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
+	return c, c.readVerdicts()
 }
 
-func (c *testCase) lay(t *testing.T, dir, name, text string) {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
+// claims: some caller of the case has a token.
+func (c *testCase) claims() bool {
+	_, as := c.files["as"]
+	text := c.files["request"] + c.files["raw"]
+	return as || strings.Contains(text, "X-Test-Claims") || strings.Contains(text, "{{token") || strings.Contains(text, "{{jwt")
+}
+
+// withTokens makes the configuration accept the tokens of sign.
+func withTokens(config string) string {
+	if strings.Contains(config, "jwt:") {
+		return config
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+	return strings.Replace(config, "identity: {", "identity: {jwt: [{issuer: "+testIssuer+", jwks_file: jwks.json, audiences: [graphward]}], ", 1)
+}
+
+// group names the firewall that a case needs. What counts over time needs one
+// of its own.
+func (c *testCase) group() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(c.setup)) {
+		b.WriteString(name + "\x00" + c.setup[name] + "\x00")
 	}
+	config := c.setup["graphward.yaml"]
+	if strings.Contains(config, "budgets:") || strings.Contains(config, "apq:") || strings.Contains(config, "timeout") {
+		b.WriteString(c.name)
+	}
+	return b.String()
 }
 
 // merge puts the keys of text in place of the base's.
-func merge(base, text string) (string, error) {
-	old, err := os.ReadFile(base)
-	if err != nil {
-		return "", err
-	}
+func merge(base, text string) string {
 	var out []string
-	for line := range strings.Lines(string(old)) {
+	for line := range strings.Lines(base) {
 		key, _, _ := strings.Cut(line, ":")
 		if !strings.HasPrefix(text, key+":") && !strings.Contains(text, "\n"+key+":") {
 			out = append(out, line)
 		}
 	}
-	return strings.Join(out, "") + text, nil
+	return strings.Join(out, "") + text
 }
 
-func (c *testCase) run(t *testing.T) {
-	server := httptest.NewServer(c.firewall)
-	defer server.Close()
-	var res *http.Response
-	var body []byte
-	for _, text := range strings.Split(c.files["request"], "\n----\n") {
-		res, body = send(t, server, text)
+func (c *testCase) readVerdicts() error {
+	for line := range strings.Lines(c.files["verdict"]) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		n := 1
+		if count, err := strconv.Atoi(strings.TrimPrefix(words[0], "x")); err == nil {
+			n, words = count, words[1:]
+		}
+		v, err := parseVerdict(words)
+		if err != nil {
+			return fmt.Errorf("verdict %q: %w", line, err)
+		}
+		for range n {
+			c.verdicts = append(c.verdicts, v)
+		}
 	}
-	if err := c.records.log.Close(); err != nil {
-		t.Fatal(err)
+	if len(c.verdicts) == 0 {
+		return fmt.Errorf("there is no verdict")
 	}
-	c.verdict(t, res, body)
-	c.response(t, res, body)
-	c.got(t)
-	c.audited(t)
+	requests, err := c.requests()
+	if err != nil {
+		return err
+	}
+	c.last = len(c.verdicts) == 1 && len(requests) > 1
+	if requests != nil && !c.last && len(c.verdicts) != len(requests) {
+		return fmt.Errorf("%d verdicts for %d requests", len(c.verdicts), len(requests))
+	}
+	return nil
 }
 
-// send writes a request as it stands in the case, so that also what no client
-// library would send can be sent.
-func send(t *testing.T, server *httptest.Server, text string) (*http.Response, []byte) {
-	t.Helper()
-	head, body, _ := strings.Cut(text, "\n\n")
-	body = strings.TrimSuffix(body, "\n")
-	lines := strings.Split(strings.TrimSpace(head), "\n")
-	method, target, _ := strings.Cut(lines[0], " ")
-	req, err := http.NewRequest(method, server.URL, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+func parseVerdict(words []string) (v verdict, err error) {
+	v.word = words[0]
+	want := map[string]int{"refused": 3, "forwarded": 2, "batch": 3, "answered": 2, "closed": 1}[v.word]
+	if want == 0 || len(words) < want {
+		return v, fmt.Errorf("it is refused CODE STATUS, forwarded STATUS, batch STATUS CODE…, answered STATUS or closed")
 	}
-	if path, query, ok := strings.Cut(target, "?"); ok {
-		req.URL.Path, req.URL.RawQuery = path, query
-	} else {
-		req.URL.Path = target
-	}
-	for _, line := range lines[1:] {
-		name, value, _ := strings.Cut(line, ":")
-		req.Header[http.CanonicalHeaderKey(name)] = append(req.Header[http.CanonicalHeaderKey(name)], strings.TrimSpace(value))
-	}
-	res, err := server.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	out, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, out
-}
-
-func (c *testCase) verdict(t *testing.T, res *http.Response, body []byte) {
-	t.Helper()
-	words := strings.Fields(c.files["verdict"])
-	if len(words) < 2 {
-		t.Fatal("the case has no verdict")
-	}
-	forwarded := len(c.upstream.bodies)
-	switch words[0] {
+	rest := words[want:]
+	switch v.word {
+	case "closed":
+		return v, nil
 	case "refused":
-		code, status := words[1], words[2]
-		if strconv.Itoa(res.StatusCode) != status || codeOf(body) != code {
-			t.Errorf("got status %d, code %q, want %s %s; body %s", res.StatusCode, codeOf(body), status, code, body)
-		}
-		if len(words) < 4 && forwarded != 0 {
-			t.Errorf("upstream was touched: %q", c.upstream.bodies)
-		}
-		if res.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("a refusal may be stored: Cache-Control %q", res.Header.Get("Cache-Control"))
+		v.code = words[1]
+		v.status, err = strconv.Atoi(words[2])
+		if slices.Equal(rest, []string{"touched"}) {
+			v.forwarded, rest = 1, nil
 		}
 	case "forwarded":
-		want := 1
-		if len(words) > 2 {
-			_, _ = fmt.Sscanf(words[2], "x%d", &want)
+		v.forwarded = 1
+		v.status, err = strconv.Atoi(words[1])
+		if len(rest) == 1 && err == nil {
+			v.forwarded, err = strconv.Atoi(strings.TrimPrefix(rest[0], "x"))
+			rest = nil
 		}
-		if strconv.Itoa(res.StatusCode) != words[1] || forwarded != want {
-			t.Errorf("got status %d after %d forwarded, want %s; body %s", res.StatusCode, forwarded, c.files["verdict"], body)
-		}
-	default:
-		t.Fatalf("verdict %q", words[0])
-	}
-}
-
-func codeOf(body []byte) string {
-	var answer struct {
-		Errors []struct {
-			Extensions struct {
-				Code string `json:"code"`
-			} `json:"extensions"`
-		} `json:"errors"`
-	}
-	if json.Unmarshal(body, &answer) != nil || len(answer.Errors) == 0 {
-		return ""
-	}
-	return answer.Errors[0].Extensions.Code
-}
-
-func (c *testCase) response(t *testing.T, res *http.Response, body []byte) {
-	t.Helper()
-	want, ok := c.files["response"]
-	if !ok {
-		return
-	}
-	head, wantBody, hasBody := strings.Cut(want, "\n\n")
-	checkHeaders(t, "response", head, res.Header)
-	if hasBody && strings.TrimSuffix(wantBody, "\n") != string(body) {
-		t.Errorf("body: %s", cmp.Diff(strings.TrimSuffix(wantBody, "\n"), string(body)))
-	}
-}
-
-func checkHeaders(t *testing.T, what, head string, got http.Header) {
-	t.Helper()
-	for line := range strings.Lines(head) {
-		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "!"); ok {
-			if values, there := got[http.CanonicalHeaderKey(name)]; there {
-				t.Errorf("%s has header %s: %q", what, name, values)
+	case "answered":
+		v.status, err = strconv.Atoi(words[1])
+	case "batch":
+		v.status, err = strconv.Atoi(words[1])
+		for _, w := range words[2:] {
+			if w == "ok" {
+				v.forwarded++
+				w = ""
 			}
-			continue
+			v.elements = append(v.elements, w)
 		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
-			continue
-		}
-		if have := strings.Join(got.Values(name), ", "); have != strings.TrimSpace(value) {
-			t.Errorf("%s header %s: got %q, want %q", what, name, have, strings.TrimSpace(value))
-		}
+		rest = nil
 	}
-}
-
-func (c *testCase) got(t *testing.T) {
-	t.Helper()
-	want, ok := c.files["upstream"]
-	if !ok {
-		return
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("what is %q", rest)
 	}
-	if len(c.upstream.bodies) == 0 {
-		t.Error("upstream was not touched")
-		return
-	}
-	head, body, _ := strings.Cut("\n"+want, "\n{")
-	checkHeaders(t, "upstream", head, c.upstream.headers)
-	last := c.upstream.bodies[len(c.upstream.bodies)-1]
-	if body != "" && strings.TrimSpace("{"+body) != last {
-		t.Errorf("upstream got another body: %s", cmp.Diff(strings.TrimSpace("{"+body), last))
-	}
-}
-
-func (c *testCase) audited(t *testing.T) {
-	t.Helper()
-	if strings.HasPrefix(c.files["verdict"], "forwarded 204") {
-		return // a preflight is no operation
-	}
-	lines := strings.Split(strings.TrimSpace(c.records.text.String()), "\n")
-	var record, want map[string]any
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &record); err != nil {
-		t.Errorf("the last audit record %q: %v", lines[len(lines)-1], err)
-		return
-	}
-	text, ok := c.files["audit"]
-	if !ok {
-		return
-	}
-	if err := json.Unmarshal([]byte(text), &want); err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range want {
-		if diff := cmp.Diff(value, record[name]); diff != "" {
-			t.Errorf("audit %s: %s", name, diff)
-		}
-	}
+	return v, err
 }
