@@ -16,6 +16,12 @@ import (
 // writes one audit record for each operation.
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{f: f, g: f.current.Load(), w: &answer{ResponseWriter: w}, r: r, began: time.Now()}
+	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+		// A Content-Length may have stood beside it, which net/http drops
+		// unseen: what a proxy in front took for this body's end is not ours,
+		// so nothing behind it is a request (RFC 9112 section 6.1).
+		w.Header()["Connection"] = closeConnection
+	}
 	f.metrics.inFlight.Inc()
 	defer f.metrics.inFlight.Dec()
 	defer x.recover()
@@ -30,6 +36,8 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.serve(r.Context())
 }
+
+var closeConnection = []string{"close"}
 
 // serve is the pipeline of DESIGN.md section 3: each stage takes what earlier
 // ones returned.
