@@ -20,7 +20,7 @@ type CheckReport struct {
 // for whoever sends it.
 type CheckedOperation struct {
 	ID, Client, Name string
-	Source           string // file:line of the manifest
+	Source           string  // file:line of the manifest
 	Cost             float64 // at its worst variables
 	Refusals         []ExplainedRefusal
 	Warnings         []string

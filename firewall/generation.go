@@ -256,7 +256,7 @@ func (g *generation) prepare() (err error) {
 		BodyTime: c.Timeouts.Body.Std(), CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
 	}
 	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: c.CORS.Origins,
-		Headers: slices.Concat(c.CORS.Headers, c.CSRF.Headers, c.clientHeaders()),
+		Headers:     slices.Concat(c.CORS.Headers, c.CSRF.Headers, c.clientHeaders()),
 		Credentials: c.CORS.Credentials, MaxAge: c.CORS.MaxAge.Std(), Upstream: c.CORS.Upstream})
 	if err != nil {
 		return &ConfigError{[]Problem{{"cors.origins", err.Error()}}}
