@@ -62,10 +62,12 @@ type TLSConfig struct {
 	CertFile string `yaml:"cert_file"`
 	// PEM private key.
 	KeyFile string `yaml:"key_file"`
-	// PEM certificates that client certificates must chain to.
+	// PEM certificates that client certificates must chain to; read again when it changes.
 	ClientCAFile string `yaml:"client_ca_file"`
-	// off, optional or required.
+	// off, optional or required. With optional a certificate that is shown must hold all the same.
 	ClientAuth string `yaml:"client_auth"`
+	// Certificate, key and client CAs from a SPIFFE Workload API in place of files.
+	SPIFFE *SPIFFEConfig `yaml:"spiffe,omitempty"`
 }
 
 // TimeoutsConfig bounds the time that a client may take.
@@ -96,7 +98,8 @@ type UpstreamConfig struct {
 	Extensions []string `yaml:"extensions"`
 }
 
-// UpstreamTLSConfig is for an https upstream with a CA or a client certificate of its own.
+// UpstreamTLSConfig is for an https upstream with a CA or a client certificate of its own. Files are read again when they change;
+// requests then take new connections.
 type UpstreamTLSConfig struct {
 	// PEM certificates that the upstream's must chain to; empty: the system's.
 	CAFile string `yaml:"ca_file"`
@@ -106,6 +109,8 @@ type UpstreamTLSConfig struct {
 	CertFile string `yaml:"cert_file"`
 	// PEM private key of the client certificate.
 	KeyFile string `yaml:"key_file"`
+	// Certificates of both sides from a SPIFFE Workload API in place of files; names are then not looked at, SPIFFE IDs are.
+	SPIFFE *SPIFFEConfig `yaml:"spiffe,omitempty"`
 }
 
 // HeaderConfig changes the headers of forwarded requests.

@@ -66,8 +66,16 @@ type options struct {
 	introspect    func(context.Context, *Config) ([]byte, error)
 	bundles       *bundleSource
 	manifests     *manifests
-	background    bool // large manifests are left for later
-	lenient       bool // bad documents are kept, to be judged one by one
+	background    bool          // large manifests are left for later
+	lenient       bool          // bad documents are kept, to be judged one by one
+	checkEvery    time.Duration // of certificate files; 0: certificateCheck
+}
+
+func (o *options) certificateCheck() time.Duration {
+	if o.checkEvery > 0 {
+		return o.checkEvery
+	}
+	return certificateCheck
 }
 
 // Option changes how a Firewall is embedded.
@@ -112,8 +120,8 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	f.options.introspect, f.options.bundles = f.introspect, &bundleSource{}
 	f.manifests = newManifests(f.log)
 	f.options.manifests, f.options.background = f.manifests, !o.offline
-	if err := f.openTransport(c); err != nil {
-		return nil, err
+	if err := f.openTransport(ctx, c); err != nil {
+		return nil, errors.Join(err, f.closeParts())
 	}
 	g, err := newGeneration(ctx, 1, c, &f.options)
 	if err == nil {
@@ -165,17 +173,16 @@ func (f *Firewall) open(c *Config) (err error) {
 	return nil
 }
 
-func (f *Firewall) openTransport(c *Config) error {
+func (f *Firewall) openTransport(ctx context.Context, c *Config) error {
 	switch o := &f.options; {
 	case o.transport != nil:
 		f.transport = o.transport
 	case o.handler != nil:
 		f.transport = &handlerTransport{o.handler}
+	case strings.HasPrefix(c.Upstream.URL, "https://"):
+		return f.openTLSTransport(ctx, &c.Upstream)
 	default:
-		t, err := newTransport(&c.Upstream)
-		if err != nil {
-			return err
-		}
+		t, _ := newTransport(&c.Upstream)
 		f.transport = t
 		f.closers = append(f.closers, func() error { t.CloseIdleConnections(); return nil })
 	}

@@ -3,15 +3,12 @@ package firewall
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"time"
 
@@ -32,33 +29,13 @@ type route struct {
 
 // newTransport dials the upstream with bounded time and keeps connections. It
 // does not follow redirects and does not ask for compression by itself.
-func newTransport(c *UpstreamConfig) (*http.Transport, error) {
+func newTransport(c *UpstreamConfig) (*http.Transport, *net.Dialer) {
 	dialer := &net.Dialer{Timeout: min(c.Timeout.Std(), 10*time.Second), KeepAlive: 30 * time.Second}
-	t := &http.Transport{
+	return &http.Transport{
 		DialContext: dialer.DialContext, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true, ForceAttemptHTTP2: true,
+		DisableCompression: true, ForceAttemptHTTP2: true,
 		MaxResponseHeaderBytes: 256 << 10, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
-	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
-	if c.TLS.CAFile != "" {
-		pem, err := os.ReadFile(c.TLS.CAFile)
-		if err != nil {
-			return nil, &ConfigError{[]Problem{{"upstream.tls.ca_file", err.Error()}}}
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &ConfigError{[]Problem{{"upstream.tls.ca_file", c.TLS.CAFile + " holds no PEM certificate"}}}
-		}
-	}
-	if c.TLS.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
-		if err != nil {
-			return nil, &ConfigError{[]Problem{{"upstream.tls.cert_file", err.Error()}}}
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	t.TLSClientConfig = cfg
-	return t, nil
+	}, dialer
 }
 
 func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
@@ -198,7 +175,8 @@ func asUpstreamError(ctx context.Context, err error) *upstreamError {
 		e.timeout = true
 	}
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	var handshake *handshakeError
+	if (errors.As(err, &op) && op.Op == "dial") || errors.As(err, &handshake) {
 		e.sent = false
 	}
 	return e

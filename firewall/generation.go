@@ -111,6 +111,9 @@ func (g *generation) load(ctx context.Context, o *options) error {
 	}
 	collect(err)
 	collect(g.checkCoordinates())
+	if o.offline {
+		collect(c.checkTLS())
+	}
 	if !c.allowAll() && (len(c.Policy.Paths) > 0 || c.Policy.Bundle != BundleConfig{}) {
 		policyOptions, err := c.policyOptions(ctx, g.schema, o)
 		if err == nil {
@@ -238,7 +241,11 @@ func (g *generation) openIdentity(ctx context.Context, o *options) error {
 			g.release = o.release
 		}
 	} else {
-		a, err := identity.New(ctx, g.config.Identity, identity.WithReport(o.sourceChanged))
+		opts := []identity.Option{identity.WithReport(o.sourceChanged)}
+		if t := &g.config.TLS; t.SPIFFE != nil && t.ClientAuth != "off" {
+			opts = append(opts, identity.WithVerifiedPeers())
+		}
+		a, err := identity.New(ctx, g.config.Identity, opts...)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ type metrics struct {
 	actual       *prometheus.HistogramVec
 	ratio        *prometheus.HistogramVec
 	reloads      *prometheus.CounterVec
+	certificates *prometheus.CounterVec
 	inFlight     prometheus.Gauge
 	current      prometheus.Gauge
 	panics       prometheus.Counter
@@ -58,6 +59,7 @@ func newMetrics() *metrics {
 	m.reloads = counter("reloads_total", "Reloads by result: success, failure.", "result")
 	m.reloads.WithLabelValues("success")
 	m.reloads.WithLabelValues("failure")
+	m.certificates = counter("certificate_reloads_total", "Changed certificate files by config key (tls, upstream.tls) and result: success, failure.", "key", "result")
 	m.inFlight = gauge("requests_in_flight", "Requests being served.")
 	m.current = gauge("generation", "Number of the generation that serves.")
 	single := func(name, help string) prometheus.Counter {

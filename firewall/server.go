@@ -2,14 +2,11 @@ package firewall
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	stdlog "log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -39,10 +36,11 @@ func (f *Firewall) Listen() (*Server, error) {
 		MaxHeaderBytes: int(c.Limits.Headers) + int(c.Limits.URL), ErrorLog: quiet,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
 	}
-	var err error
-	if s.data.TLSConfig, err = serverTLS(&c.TLS); err != nil {
+	config, release, err := f.serverTLS(context.Background(), &c.TLS)
+	if err != nil {
 		return nil, err
 	}
+	s.data.TLSConfig, f.closers = config, append(f.closers, release)
 	if s.dataListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, &ConfigError{[]Problem{{"listen", err.Error()}}}
 	}
@@ -115,33 +113,6 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	})
 	return group.Wait()
-}
-
-func serverTLS(c *TLSConfig) (*tls.Config, error) {
-	if c.Mode != "on" {
-		return nil, nil
-	}
-	certificate := &certificateFile{cert: c.CertFile, key: c.KeyFile}
-	if err := certificate.load(); err != nil {
-		return nil, &ConfigError{[]Problem{{"tls.cert_file", err.Error()}}}
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.get}
-	if c.ClientAuth == "off" {
-		return out, nil
-	}
-	pem, err := os.ReadFile(c.ClientCAFile)
-	if err != nil {
-		return nil, &ConfigError{[]Problem{{"tls.client_ca_file", err.Error()}}}
-	}
-	out.ClientCAs = x509.NewCertPool()
-	if !out.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, &ConfigError{[]Problem{{"tls.client_ca_file", c.ClientCAFile + " holds no PEM certificate"}}}
-	}
-	out.ClientAuth = tls.VerifyClientCertIfGiven
-	if c.ClientAuth == "required" {
-		out.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return out, nil
 }
 
 // serverLog passes net/http's own messages on, without the noise of scanners.

@@ -92,10 +92,17 @@ func (c *Config) validateListeners(v *validation) {
 		if c.TLS.Mode == "" && !loopback(c.Listen) {
 			v.add("listen", "%s is not a loopback address and there is no TLS: set tls, or say `tls: off` where something in front ends it", c.Listen)
 		}
-		if c.TLS.CertFile != "" || c.TLS.KeyFile != "" || c.TLS.ClientCAFile != "" {
+		if c.TLS.CertFile != "" || c.TLS.KeyFile != "" || c.TLS.ClientCAFile != "" || c.TLS.SPIFFE != nil {
 			v.add("tls.mode", "must be on: certificates are given")
 		}
 	case "on":
+		if s := c.TLS.SPIFFE; s != nil {
+			s.validate(v, "tls.spiffe", c.TLS.ClientAuth != "off")
+			if c.TLS.CertFile != "" || c.TLS.KeyFile != "" || c.TLS.ClientCAFile != "" {
+				v.add("tls.spiffe", "cannot stand beside files: one of them is not meant")
+			}
+			break
+		}
 		if c.TLS.CertFile == "" {
 			v.add("tls.cert_file", "is needed with mode: on")
 		}
@@ -153,6 +160,12 @@ func (c *Config) validateUpstream(v *validation) {
 	t := c.Upstream.TLS
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		v.add("upstream.tls", "cert_file and key_file are only useful together")
+	}
+	if t.SPIFFE != nil {
+		t.SPIFFE.validate(v, "upstream.tls.spiffe", true)
+		if t.CAFile != "" || t.CertFile != "" || t.ServerName != "" {
+			v.add("upstream.tls.spiffe", "cannot stand beside files or server_name: SPIFFE IDs take their place")
+		}
 	}
 	if t != (UpstreamTLSConfig{}) && strings.HasPrefix(c.Upstream.URL, "http://") {
 		v.add("upstream.tls", "the upstream's URL is http")

@@ -37,7 +37,12 @@ func write() error {
 	r := &jsonschema.Reflector{FieldNameTag: "yaml", AllowAdditionalProperties: false, ExpandedStruct: true, RequiredFromJSONSchemaTags: true,
 		CommentMap: map[string]string{},
 		// Several packages have a Config.
-		Namer: func(t reflect.Type) string { return path.Base(t.PkgPath()) + "." + t.Name() },
+		Namer: func(t reflect.Type) string {
+			if t.Kind() == reflect.Pointer {
+				t = t.Elem()
+			}
+			return path.Base(t.PkgPath()) + "." + t.Name()
+		},
 		// What is written as one text, such as 10s or 20000/1m.
 		Mapper: func(t reflect.Type) *jsonschema.Schema {
 			if t.PkgPath() != "" && reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || t == reflect.TypeFor[time.Duration]() {
