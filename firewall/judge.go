@@ -88,20 +88,24 @@ func (r *Refusal) modeCode() string {
 // The verdict holds as much as was found, for the record; it is nil before there
 // is a plan. Only ok lets the call through.
 func (j *judge) call(ctx context.Context, c *gqlhttp.Call, method string, who *caller, batchCost float64) (v *verdict, ok bool) {
-	g := j.g
-	client := clientOf(who)
-	doc, err := j.f.resolve(g, c, client)
+	doc, err := j.f.resolve(j.g, c, clientOf(who))
 	if err != nil {
 		j.refuse(StageResolve, err)
 		return nil, false
 	}
+	return j.document(ctx, doc, c, method, who, batchCost)
+}
+
+// document is call once the document is known.
+func (j *judge) document(ctx context.Context, doc document, c *gqlhttp.Call, method string, who *caller, batchCost float64) (v *verdict, ok bool) {
+	g := j.g
 	p, err := j.plan(doc.text, c.OperationName)
 	if err != nil {
 		j.refuse(StagePlan, err)
 		return nil, false
 	}
 	v = &verdict{plan: p, document: doc, tier: who.tier}
-	registered := g.register(v, client)
+	registered := g.register(v, clientOf(who))
 	if j.refuse(StagePlan, kindAllowed(p.op, method)) {
 		return v, false
 	}

@@ -28,6 +28,7 @@ type cli struct {
 	Explain     explainCommand     `cmd:"" help:"Explain the decision for one operation, stage by stage."`
 	Test        testCommand        `cmd:"" help:"Run the policy's Rego tests, with coverage of schema coordinates."`
 	Budgets     budgetsCommand     `cmd:"" help:"Show or reset what a client has spent, by the admin listener."`
+	Operations  operationsCommand  `cmd:"" help:"Registered operations: extract, check, diff, publish, unused."`
 	Init        initCommand        `cmd:"" help:"Write a configuration, a policy and a first test for a schema."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running firewall whether it is ready (for containers)."`
 	Version     versionCommand     `cmd:"" help:"Print version and build."`
