@@ -202,7 +202,7 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	}
 	for i := range min(len(r.Denials), maxProblems) {
 		d := &r.Denials[i]
-		rec.Rules = append(rec.Rules, audit.Rule{Coordinate: d.Coordinate, Head: d.Rule.Head, At: at(d.Rule), Decision: "deny"})
+		rec.Rules = append(rec.Rules, audit.Rule{Coordinate: d.Coordinate, Head: d.Rule.Head, At: at(d.Rule), Decision: "deny", Reads: d.Reads})
 	}
 	x.f.metrics.refused(r.Code)
 	x.finish(rec)

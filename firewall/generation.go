@@ -44,6 +44,9 @@ type generation struct {
 	// the finished operation.
 	compile schema.Limits
 
+	// remote are digests of what was fetched, for Refresh.
+	remote remoteSources
+
 	// parseKey and planKey are digests of all that a compiled operation,
 	// respectively a plan, depends on besides the document.
 	parseKey, planKey [32]byte
@@ -98,7 +101,7 @@ func (g *generation) load(ctx context.Context, o *options) error {
 		return errors.Join(errs...)
 	}
 	var err error
-	if g.schema, err = loadSchema(ctx, c, o); err != nil {
+	if g.schema, err = g.loadSchema(ctx, o); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	g.model, err = cost.NewModel(g.schema, c.Cost.options())
@@ -117,6 +120,7 @@ func (g *generation) load(ctx context.Context, o *options) error {
 	if !c.allowAll() && (len(c.Policy.Paths) > 0 || c.Policy.Bundle != BundleConfig{}) {
 		policyOptions, err := c.policyOptions(ctx, g.schema, o)
 		if err == nil {
+			g.remote.bundle = bundleDigest(policyOptions.Bundle)
 			g.policy, err = policy.Load(ctx, policyOptions)
 		}
 		collect(err)
@@ -146,7 +150,7 @@ func TestPolicy(ctx context.Context, c *Config, t policy.TestOptions, out io.Wri
 	if c.allowAll() {
 		return nil, &ConfigError{[]Problem{{"allow_all", "leaves no policy to test"}}}
 	}
-	s, err := loadSchema(ctx, c, o)
+	s, err := (&generation{config: c}).loadSchema(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -177,18 +181,30 @@ func (c *Config) clientHeaders() []string {
 // allowAll reports whether the config says so, in either of its places.
 func (c *Config) allowAll() bool { return c.AllowAll || c.Policy.AllowAll }
 
-func loadSchema(ctx context.Context, c *Config, o *options) (*schema.Schema, error) {
-	if c.Schema.Introspect {
-		if o.offline {
-			return nil, &ConfigError{[]Problem{{"schema.introspect", "needs the upstream; this command runs without it: give schema.files"}}}
-		}
-		result, err := o.introspect(ctx, c)
-		if err != nil {
-			return nil, &ConfigError{[]Problem{{"schema.introspect", fmt.Sprintf("the upstream did not give its schema: %v", err)}}}
-		}
-		return schema.FromIntrospection(c.Upstream.URL, result)
+// loadSchema reads the schema. What came from elsewhere than files is hashed
+// into g.remote, for Refresh.
+func (g *generation) loadSchema(ctx context.Context, o *options) (*schema.Schema, error) {
+	c := g.config
+	if !c.Schema.Introspect {
+		return schema.LoadFiles(c.Schema.Files...)
 	}
-	return schema.LoadFiles(c.Schema.Files...)
+	result, err := o.introspected(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	g.remote.schema = sha256.Sum256(result)
+	return schema.FromIntrospection(c.Upstream.URL, result)
+}
+
+func (o *options) introspected(ctx context.Context, c *Config) ([]byte, error) {
+	if o.offline {
+		return nil, &ConfigError{[]Problem{{"schema.introspect", "needs the upstream; this command runs without it: give schema.files"}}}
+	}
+	result, err := o.introspect(ctx, c)
+	if err != nil {
+		return nil, &ConfigError{[]Problem{{"schema.introspect", fmt.Sprintf("the upstream did not give its schema: %v", err)}}}
+	}
+	return result, nil
 }
 
 func (c *CostConfig) options() cost.Options {

@@ -121,14 +121,19 @@ func (s *serveCommand) follow(ctx context.Context, f *firewall.Firewall, file *c
 		case <-changed:
 			reload()
 		case <-refresh.C:
-			reload()
+			_ = f.Refresh(ctx) // the log and /metrics have its error
 		}
 	}
 }
 
-// refreshes ticks for schema.refresh; without it, never.
+// refreshes ticks at the shorter of schema.refresh and policy.bundle.poll;
+// without them, never.
 func refreshes(file *configfile.File) *time.Ticker {
-	if every := file.Config.Schema.Refresh.Std(); every > 0 {
+	every := file.Config.Schema.Refresh.Std()
+	if poll := file.Config.Policy.Bundle.Poll.Std(); poll > 0 && (every == 0 || poll < every) {
+		every = poll
+	}
+	if every > 0 {
 		return time.NewTicker(every)
 	}
 	t := time.NewTicker(time.Hour)

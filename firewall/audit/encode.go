@@ -101,6 +101,13 @@ func (r *Record) encodeRules(e *zerolog.Event) {
 		text(d, "rule", rules[i].Head)
 		text(d, "at", rules[i].At)
 		text(d, "decision", rules[i].Decision)
+		if len(rules[i].Reads) > 0 {
+			reads := zerolog.Arr()
+			for _, path := range rules[i].Reads {
+				reads.Str(clean(path, MaxText))
+			}
+			d.Array("reads", reads)
+		}
 		list.Dict(d)
 	}
 	e.Array("rules", list)

@@ -145,6 +145,9 @@ type Rule struct {
 	Head       string // "rule": the head of the rule, such as allow.User.email
 	At         string // "at": file:line; empty: no rule, which denies
 	Decision   string // "decision": allow, deny, mask …
+	// "reads": the input paths that the rule can read, such as
+	// input.subject.roles; their values are never recorded.
+	Reads []string
 }
 
 // Upstream is the exchange with the backend.
