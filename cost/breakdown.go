@@ -229,7 +229,7 @@ type Report struct {
 	Saturated   bool        `json:"saturated"`
 	Approximate bool        `json:"approximate"`
 	Max         *float64    `json:"max,omitempty"`
-	ByField     []FieldCost `json:"by_field,omitempty"`
+	ByField     []FieldCost `json:"by_field,omitzero"` // empty, not absent, when nothing is priced
 	// Actual is the price of a response, when there is one.
 	Actual *Report `json:"actual,omitempty"`
 }
@@ -258,7 +258,9 @@ func (p *Program) Report(vars *schema.Variables, max *float64) (Report, error) {
 	}
 	r := p.model.Report(e)
 	r.Max = max
-	r.ByField = p.Breakdown(vars)
+	if r.ByField = p.Breakdown(vars); r.ByField == nil {
+		r.ByField = []FieldCost{}
+	}
 	return r, err
 }
 

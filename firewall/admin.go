@@ -11,19 +11,19 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// readiness is the body of /readyz.
+// readiness is the body of /readyz; without the token Ready alone.
 type readiness struct {
 	Ready      bool   `json:"ready"`
-	Generation uint64 `json:"generation"`
+	Generation uint64 `json:"generation,omitzero"`
 	// Loading: the manifests are being read for the first time.
 	Loading bool   `json:"loading,omitzero"`
-	Schema  string `json:"schema"`
-	Policy  string `json:"policy"`
+	Schema  string `json:"schema,omitzero"`
+	Policy  string `json:"policy,omitzero"`
 	// Reload tells of the last reload when it failed: the generation above
 	// still serves.
 	Reload *reloadState `json:"reload,omitzero"`
 	// Budgets is the state of the budget store.
-	Budgets budgetState `json:"budgets"`
+	Budgets budgetState `json:"budgets,omitzero"`
 }
 
 type reloadState struct {

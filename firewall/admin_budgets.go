@@ -86,10 +86,14 @@ func (f *Firewall) inspector() (budget.Inspector, bool) {
 	return nil, false
 }
 
-// namedHolder reads CLIENT of `graphward budgets`.
+// namedHolder reads CLIENT of `graphward budgets`. Without a colon it is a
+// subject: the budget that is asked for most.
 func (g *generation) namedHolder(client, issuer string) (string, error) {
 	kind, id, ok := strings.Cut(client, ":")
-	if !ok || id == "" {
+	if !ok {
+		kind, id = string(budget.KindSubject), client
+	}
+	if id == "" {
 		return "", fmt.Errorf("client %q is not subject:ID, api_key:ID, certificate:FINGERPRINT or ip:ADDRESS", client)
 	}
 	switch budget.Kind(kind) {

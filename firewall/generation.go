@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall/gqlhttp"
@@ -33,6 +34,10 @@ type generation struct {
 	pending  bool // the manifests are still being loaded: nothing is served
 	identity identity.Authenticator
 	release  func() // frees what the identity sources hold
+
+	// unknownTier says once a generation, and so never at a caller's pace,
+	// that the policy named a tier that budgets.tiers lacks.
+	unknownTier func(error)
 
 	decode  gqlhttp.Options
 	cors    *gqlhttp.CORS
@@ -60,6 +65,10 @@ const openCeiling = 1 << 30
 // sources, at once. The error is one of those that New lists, or a join.
 func newGeneration(ctx context.Context, number uint64, c *Config, o *options) (*generation, error) {
 	g := &generation{number: number, config: c, release: func() {}}
+	var once sync.Once
+	g.unknownTier = func(err error) {
+		once.Do(func() { o.log.Warn().Err(err).Uint64("generation", number).Msg("such callers get the default tier") })
+	}
 	if err := g.load(ctx, o); err != nil {
 		return nil, err
 	}

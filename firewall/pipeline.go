@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"time"
@@ -127,7 +128,8 @@ func (g *generation) identify(ctx context.Context, r *http.Request, ip netip.Add
 }
 
 // chooseTier: a client's entry in the config, else the policy's tier, else the
-// API key's, else default. A tier that the config does not know is default.
+// API key's, else default. A tier of the policy that the config does not know is
+// default, with a warning.
 func (g *generation) chooseTier(ctx context.Context, who *caller) error {
 	known := func(name string) bool {
 		_, ok := g.config.Budgets.Tiers[name]
@@ -139,6 +141,10 @@ func (g *generation) chooseTier(ctx context.Context, who *caller) error {
 	}
 	if g.policy != nil {
 		t, err := g.policy.Tier(ctx, who.subject, who.request)
+		if _, unknown := errors.AsType[*policy.UnknownTierError](err); unknown {
+			g.unknownTier(err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -237,6 +237,9 @@ func oneOf(name string, known []string) string {
 	if near := didYouMean(name, known); near != "" {
 		return near
 	}
+	if len(known) == 0 {
+		return "; it has none"
+	}
 	return "; it has " + strings.Join(known, ", ")
 }
 

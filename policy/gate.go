@@ -11,7 +11,7 @@ import (
 )
 
 // Tier returns the tier that the policy gives the subject; empty when it
-// names none. A tier that the config does not know is an error.
+// names none. One that the config does not know is an *UnknownTierError.
 func (e *Engine) Tier(ctx context.Context, sub *Subject, req *Request) (string, error) {
 	if e.tier == nil {
 		return "", nil
@@ -27,7 +27,7 @@ func (e *Engine) Tier(ctx context.Context, sub *Subject, req *Request) (string, 
 	case !ok:
 		return "", &EvalError{Rule: "tier", Err: fmt.Errorf("is %s, not a string", v)}
 	case e.tiers != nil && !slices.Contains(e.tiers, string(name)):
-		return "", &EvalError{Rule: "tier", Err: fmt.Errorf("the config has no tier %q", string(name))}
+		return "", &UnknownTierError{string(name)}
 	}
 	return string(name), nil
 }

@@ -53,6 +53,13 @@ func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("policy: no decision within %s (evaluating %s)", e.After, e.Rule)
 }
 
+// UnknownTierError says that the policy named a tier that Options.Tiers lacks.
+type UnknownTierError struct{ Tier string }
+
+func (e *UnknownTierError) Error() string {
+	return fmt.Sprintf("policy: tier: the config has no tier %q", e.Tier)
+}
+
 // EvalError says that a rule failed: two of its definitions contradict each
 // other, or OPA could not evaluate it. The operation must be refused.
 type EvalError struct {

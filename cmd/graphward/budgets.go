@@ -20,7 +20,7 @@ type budgetsCommand struct {
 
 // budgetsClient says who is asked about, and where.
 type budgetsClient struct {
-	Client string `arg:"" help:"subject:ID, api_key:ID, certificate:FINGERPRINT or ip:ADDRESS." placeholder:"CLIENT"`
+	Client string `arg:"" help:"subject:ID, api_key:ID, certificate:FINGERPRINT or ip:ADDRESS; a name without a colon is a subject." placeholder:"CLIENT"`
 	Issuer string `help:"Issuer of a subject; default: the only one configured."`
 	Config string `help:"Configuration whose admin listener is asked." placeholder:"FILE" default:"graphward.yaml"`
 }
