@@ -54,6 +54,9 @@ func (v *verdict) check(t *testing.T, a *answered) {
 		t.Errorf("got %v, want %s %s %d", a, v.word, v.code, v.status)
 		return
 	}
+	if whole := a.err == nil; v.word != "closed" && v.word != "answered" && whole == (v.word == "cut") {
+		t.Errorf("got %v, want %s", a, v.word)
+	}
 	switch v.word {
 	case "refused":
 		if got := codeOf(a.body); got != v.code {

@@ -363,7 +363,9 @@ func (c *testCase) expand(text string) (string, error) {
 // repeat 3 "a"; seq 3 "a%d" " " (a0 a1 a2; the number may be used several times
 // by %[1]d); json TEXT (quoted); sha256 TEXT (hex); b64 TEXT (raw URL); gzip,
 // deflate, utf16 TEXT; token CLAIMS (signed, issued by testIssuer, valid for an
-// hour); jwt HEADER CLAIMS (signed as they stand).
+// hour); jwt HEADER CLAIMS (signed as they stand); forge HEADER CLAIMS (signed by
+// a key that nobody trusts; FOREIGN in the header becomes its JWK); now SECONDS
+// (Unix time, so many from now).
 var templateFuncs = template.FuncMap{
 	"file":   func(string) string { return "" },
 	"repeat": func(n int, s string) string { return strings.Repeat(s, n) },
@@ -413,7 +415,25 @@ var templateFuncs = template.FuncMap{
 	},
 	"token": bearer,
 	"jwt":   func(header, claims string) (string, error) { return testKey.Sign([]byte(header), []byte(claims)) },
+	"forge": forge,
 	"now":   func(offset int) int64 { return time.Now().Unix() + int64(offset) },
+}
+
+// forge signs by a key that the configuration does not have.
+func forge(header, claims string) (string, error) {
+	key, err := identitytest.NewKey("k1", "ES256")
+	if err != nil {
+		return "", err
+	}
+	public, err := key.JWK()
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(public)
+	if err != nil {
+		return "", err
+	}
+	return key.Sign([]byte(strings.Replace(header, "FOREIGN", string(text), 1)), []byte(claims))
 }
 
 const testIssuer = "https://issuer.test"

@@ -18,8 +18,9 @@ import (
 //	          "refused CODE STATUS", upstream untouched; "touched" behind it: upstream was asked once
 //	          "forwarded STATUS", upstream asked once; "x2" behind it: twice
 //	          "batch STATUS CODE|ok …", one word for each element, upstream asked once for each ok
+//	          "cut STATUS", upstream asked once, and the connection ended inside the answer
 //	          "answered STATUS", net/http's own words, before there is a request to judge; upstream untouched
-//	          "closed", the connection ended without an answer
+//	          "closed", the connection ended without an answer; "touched" as with refused
 //	          "x5 " in front stands for five such lines
 //	request   request line, headers, blank line, body; several are separated by a line "----"; "x5 " in front repeats one.
 //	          Sent byte by byte as it stands over one connection; only Host and Content-Length are added where they lack
@@ -29,7 +30,8 @@ import (
 //	as        claims of the caller as JSON, sent as a signed token; without it the caller is anonymous. The request header
 //	          "X-Test-Claims: JSON" does it for one request; text that is not JSON is sent as the token itself
 //	answer    what upstream answers: status line, headers, blank line, body; answer.raw is like raw, and then upstream
-//	          closes; answer.then is head (never answers), body (stalls) or endless (repeats the body)
+//	          closes; answer.then is head (never answers), body (stalls) or endless (repeats the last
+//	          4 KiB of the body)
 //	response  lines "Header: value" that the last answer must have, "!Header" that it must not; after a blank line the exact body
 //	upstream  JSON equal to the body that upstream got last; lines above it "Header: value" or "!Header"
 //	audit     JSON members that the last record must have
@@ -62,7 +64,7 @@ type testCase struct {
 
 // verdict is one line of a verdict.
 type verdict struct {
-	word      string // refused, forwarded, batch, answered, closed
+	word      string // refused, forwarded, batch, cut, answered, closed
 	code      string
 	status    int
 	forwarded int
@@ -132,7 +134,7 @@ func newCase(name string, archive *txtar.Archive, base map[string]string) (*test
 func (c *testCase) claims() bool {
 	_, as := c.files["as"]
 	text := c.files["request"] + c.files["raw"]
-	return as || strings.Contains(text, "X-Test-Claims") || strings.Contains(text, "{{token") || strings.Contains(text, "{{jwt")
+	return as || strings.Contains(text, "X-Test-Claims") || strings.Contains(text, "{{token") || strings.Contains(text, "{{jwt") || strings.Contains(text, "{{forge")
 }
 
 // withTokens makes the configuration accept the tokens of sign.
@@ -203,20 +205,18 @@ func (c *testCase) readVerdicts() error {
 
 func parseVerdict(words []string) (v verdict, err error) {
 	v.word = words[0]
-	want := map[string]int{"refused": 3, "forwarded": 2, "batch": 3, "answered": 2, "closed": 1}[v.word]
+	want := map[string]int{"refused": 3, "forwarded": 2, "batch": 3, "cut": 2, "answered": 2, "closed": 1}[v.word]
 	if want == 0 || len(words) < want {
-		return v, fmt.Errorf("it is refused CODE STATUS, forwarded STATUS, batch STATUS CODE…, answered STATUS or closed")
+		return v, fmt.Errorf("it is refused CODE STATUS, forwarded STATUS, batch STATUS CODE…, cut STATUS, answered STATUS or closed")
 	}
 	rest := words[want:]
+	if slices.Equal(rest, []string{"touched"}) {
+		v.forwarded, rest = 1, nil
+	}
 	switch v.word {
-	case "closed":
-		return v, nil
 	case "refused":
 		v.code = words[1]
 		v.status, err = strconv.Atoi(words[2])
-		if slices.Equal(rest, []string{"touched"}) {
-			v.forwarded, rest = 1, nil
-		}
 	case "forwarded":
 		v.forwarded = 1
 		v.status, err = strconv.Atoi(words[1])
@@ -224,6 +224,9 @@ func parseVerdict(words []string) (v verdict, err error) {
 			v.forwarded, err = strconv.Atoi(strings.TrimPrefix(rest[0], "x"))
 			rest = nil
 		}
+	case "cut":
+		v.forwarded = 1
+		v.status, err = strconv.Atoi(words[1])
 	case "answered":
 		v.status, err = strconv.Atoi(words[1])
 	case "batch":

@@ -162,15 +162,18 @@ func (x *exchange) guarded(v *verdict, out *upstreamAnswer, buf []byte) error {
 		return errNotGraphQL
 	}
 	g := &x.g.route.guard
-	r := &relay{w: x.w, guard: g}
-	if g.everywhere || gqlhttp.SuggestionsPossible(out.StatusCode, first) {
-		r.rewriter = gqlhttp.NewErrorWriter(x.w, &g.errors)
+	sought := g.everywhere || gqlhttp.SuggestionsPossible(out.StatusCode, first)
+	body := &headed{w: x.w, begin: func() {
+		x.head(v, out, sought)
+		x.w.WriteHeader(out.StatusCode)
+	}}
+	r := &relay{w: body, guard: g}
+	if sought {
+		r.rewriter = gqlhttp.NewErrorWriter(body, &g.errors)
 	}
 	if g.priced {
 		r.priced = &bytes.Buffer{}
 	}
-	x.head(v, out, r.rewriter != nil)
-	x.w.WriteHeader(out.StatusCode)
 	for err == nil {
 		if err = r.write(buf[:n]); err == nil {
 			n, err = readFull(out, buf)

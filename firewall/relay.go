@@ -18,6 +18,22 @@ type relay struct {
 	total    int64
 }
 
+// headed writes the header section before the first byte of a body: an answer
+// that turns out bad before that byte is refused, not cut.
+type headed struct {
+	w     io.Writer
+	begin func() // nil when the header section is out
+}
+
+// Write implements io.Writer.
+func (h *headed) Write(p []byte) (int, error) {
+	if h.begin != nil {
+		h.begin()
+		h.begin = nil
+	}
+	return h.w.Write(p)
+}
+
 // clientError is a failed write to the client.
 type clientError struct{ cause error }
 
