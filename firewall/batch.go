@@ -91,7 +91,7 @@ func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensi
 		b.refusal = refuse(StageForward, err)
 		return body
 	}
-	x.settled(ctx, b.verdict, b.record)
+	x.settled(ctx, b.record)
 	return append(body, answer...)
 }
 

@@ -112,7 +112,7 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 	}
 	rt.headers(req.Header, x, v)
 	began := time.Now()
-	res, err := rt.transport.RoundTrip(req.WithContext(ctx))
+	res, err := rt.transport.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // upstreamAnswer.close closes it
 	if err != nil {
 		d.stop()
 		return nil, asUpstreamError(ctx, err)

@@ -92,7 +92,7 @@ func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer)
 	rec.Upstream.Bytes = x.w.bytes
 	switch {
 	case err == nil:
-		x.settled(ctx, v, rec)
+		x.settled(ctx, rec)
 	case x.w.status == 0:
 		x.settleFailed(ctx, err)
 		x.refuseCall(rec, refuse(StageGuard, err))
@@ -112,7 +112,7 @@ func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer)
 
 // settled ends an allowed call: the reservation is corrected to the answer's
 // price where it was priced.
-func (x *exchange) settled(ctx context.Context, v *verdict, rec *audit.Record) {
+func (x *exchange) settled(ctx context.Context, rec *audit.Record) {
 	actual := -1.0
 	if rec.Cost.Settled {
 		actual = rec.Cost.Actual

@@ -15,7 +15,7 @@ import (
 // checkModules refuses what no runtime rule may use, wherever it stands.
 func checkModules(modules map[string]*ast.Module, r *report) {
 	for _, m := range modules {
-		improved := m.RegoVersion() == ast.RegoV2
+		improved := m.RegoVersionSpan().Min() == ast.RegoV2
 		for _, imp := range m.Imports {
 			improved = improved || imp.Path.String() == "rego.v2" || imp.Path.String() == "future.keywords.not"
 		}

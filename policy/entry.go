@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -201,8 +200,8 @@ func (c *collector) checkTypo(rule *ast.Rule, name string) {
 func (c *collector) wellFormed(e *entryRule) bool {
 	want := map[entryKind]int{entryAllow: 2, entryError: 2, entryInput: 2, entryArgument: 3}[e.kind]
 	head, loc := e.rule.Head, e.rule.Head.Location
-	bad := func(format string, args ...any) bool {
-		c.report.add(loc, "%s: %s; write %s", head.Ref(), fmt.Sprintf(format, args...), entryForm[e.kind])
+	bad := func(why string) bool {
+		c.report.add(loc, "%s: %s; write %s", head.Ref(), why, entryForm[e.kind])
 		return false
 	}
 	contains := head.RuleKind() == ast.MultiValue

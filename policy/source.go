@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -163,7 +164,7 @@ func (s *sources) walk(path string, r *report, use func(file, dir string, text [
 
 // cause drops the path that an *fs.PathError repeats.
 func cause(err error) error {
-	if pe, ok := err.(*fs.PathError); ok {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
 	return err

@@ -48,8 +48,9 @@ func (l *load) run(ctx context.Context) (*result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	conns := make([]*client, l.connections)
+	dialer := net.Dialer{Timeout: 5 * time.Second}
 	for i := range conns {
-		c, err := net.DialTimeout("tcp", l.address, 5*time.Second)
+		c, err := dialer.DialContext(ctx, "tcp", l.address)
 		if err != nil {
 			return nil, err
 		}

@@ -66,7 +66,7 @@ func (r *reader) mapping(n *yaml.Node, t reflect.Type, path string) {
 		case t.Kind() == reflect.Struct && !scalarOnly(t):
 			f, ok := fields[key.Value]
 			if !ok {
-				r.add(key, "there is no key %s%s", where, nearest(key.Value, path, fields))
+				r.add(key, "there is no key %s%s", where, nearest(key.Value, fields))
 				continue
 			}
 			elem = f
@@ -105,7 +105,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 // nearest suggests the key that was probably meant: one of the same mapping, or
 // the same name elsewhere.
-func nearest(given, path string, fields map[string]reflect.Type) string {
+func nearest(given string, fields map[string]reflect.Type) string {
 	names := make([]string, 0, len(fields))
 	for name := range fields {
 		names = append(names, name)

@@ -165,23 +165,23 @@ func (in *introspector) question(ctx context.Context, token string) (*verdict, e
 	if active, _ := answer["active"].(bool); !active {
 		return nil, nil
 	}
-	return in.judge(answer, time.Now())
+	return in.judge(answer, time.Now()), nil
 }
 
 // judge turns an active token's answer into a verdict, which may be that it
 // is not for us.
-func (in *introspector) judge(answer map[string]any, now time.Time) (*verdict, error) {
+func (in *introspector) judge(answer map[string]any, now time.Time) *verdict {
 	v := &verdict{until: now.Add(activeMemory)}
 	id, err := in.identity(answer, now)
 	if err != nil {
 		v.failure = &UnauthenticatedError{Reason: err.Error()}
-		return v, nil
+		return v
 	}
 	v.identity = id
 	if !id.Expiry.IsZero() && id.Expiry.Before(v.until) {
 		v.until = id.Expiry
 	}
-	return v, nil
+	return v
 }
 
 func (in *introspector) identity(answer map[string]any, now time.Time) (*Identity, error) {

@@ -210,13 +210,12 @@ func (v *Verifier) Authenticate(r *http.Request) (*Identity, error) {
 		return id, nil
 	}
 	refusal := &UnauthenticatedError{Reason: err.Error(), Challenge: v.rejected}
-	switch known := err.(type) {
-	case *missingError:
+	if _, ok := errors.AsType[*missingError](err); ok {
 		refusal.Challenge = v.challenge
-	case *unavailableError:
+	} else if known, ok := errors.AsType[*unavailableError](err); ok {
 		refusal.Unavailable = true
 		refusal.Reason = known.reason
-	case *UnauthenticatedError:
+	} else if known, ok := errors.AsType[*UnauthenticatedError](err); ok {
 		refusal.Reason, refusal.Unavailable = known.Reason, known.Unavailable
 	}
 	return nil, refusal
