@@ -6,3 +6,11 @@ import "time"
 func WithCertificateCheck(every time.Duration) Option {
 	return func(o *options) { o.checkEvery = every }
 }
+
+// SetBackgroundSize changes how much may delay a start; the function that it
+// returns undoes it.
+func SetBackgroundSize(n int64) (undo func()) {
+	old := backgroundSize
+	backgroundSize = n
+	return func() { backgroundSize = old }
+}

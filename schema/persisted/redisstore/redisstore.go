@@ -210,9 +210,11 @@ func (s *Store) Fetch(ctx context.Context, name string, known, limit int64) (*Ma
 		return nil, err
 	}
 	if h.indexSize > 0 {
-		m.Index, err = s.read(ctx, name, h.version, "index", h.indexSize, h.indexSum)
+		if m.Index, err = s.read(ctx, name, h.version, "index", h.indexSize, h.indexSum); err != nil {
+			return nil, err
+		}
 	}
-	return m, err
+	return m, nil
 }
 
 func (s *Store) read(ctx context.Context, name string, version int64, kind string, size int, want string) ([]byte, error) {
