@@ -94,6 +94,8 @@ type UpstreamConfig struct {
 	MaxResponse Size              `yaml:"max_response"`
 	TLS         UpstreamTLSConfig `yaml:"tls"`
 	Headers     HeaderConfig      `yaml:"headers"`
+	// Tells the upstream who was identified.
+	Identity ForwardIdentityConfig `yaml:"identity"`
 	// Members of the request's extensions that are forwarded; others are dropped.
 	Extensions []string `yaml:"extensions"`
 }

@@ -25,6 +25,7 @@ type route struct {
 	response  *gqlhttp.ResponseFilter
 	set       http.Header
 	guard     guard
+	identity  *identityHeaders // nil: upstream is told nothing
 }
 
 // newTransport dials the upstream with bounded time and keeps connections. It
@@ -49,7 +50,10 @@ func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 		return nil, err
 	}
 	rt.url, rt.host = u, u.Host
-	drop := append([]string{"accept", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip"}, c.Upstream.Headers.Remove...)
+	if rt.identity, err = newIdentityHeaders(&c.Upstream.Identity); err != nil {
+		return nil, err
+	}
+	drop := slices.Concat([]string{"accept"}, claimedByProxies, c.Upstream.Headers.Remove, rt.identity.drops())
 	for name, value := range c.Upstream.Headers.Set {
 		rt.set.Set(name, value)
 		drop = append(drop, name)
@@ -110,7 +114,10 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		Body:    io.NopCloser(bytes.NewReader(body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}
-	rt.headers(req.Header, x, v)
+	if err := rt.headers(req.Header, x, v); err != nil {
+		d.stop()
+		return nil, err
+	}
 	began := time.Now()
 	res, err := rt.transport.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // upstreamAnswer.close closes it
 	if err != nil {
@@ -136,25 +143,24 @@ func (v *verdict) body(extensions []byte) []byte {
 }
 
 // headers writes the header section of the upstream request.
-func (rt *route) headers(h http.Header, x *exchange, v *verdict) {
+func (rt *route) headers(h http.Header, x *exchange, v *verdict) error {
+	if rt.identity.reveals(x.who.identity) {
+		v.readsSubject = true
+	}
 	rt.request.Apply(h, x.r.Header, gqlhttp.Guarded{Whole: rt.guard.active || v.readsSubject, Plain: rt.guard.active})
 	h["Content-Type"] = jsonType
 	h["Accept"] = jsonType
 	if x.accept == gqlhttp.AcceptGraphQL {
 		h["Accept"] = graphqlType
 	}
-	h["X-Forwarded-For"] = []string{x.ip.String()} // what was believed, not what was claimed
-	h["X-Forwarded-Host"] = []string{x.r.Host}
-	h["X-Forwarded-Proto"] = protoHTTP
-	if x.r.TLS != nil {
-		h["X-Forwarded-Proto"] = protoHTTPS
-	}
+	provenance(h, x.r, x.ip, x.g.trusted)
 	for name, values := range rt.set {
 		h[name] = values
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = noUserAgent // keeps net/http from inventing one
 	}
+	return rt.identity.write(h, x.who.identity, x.open.ID, time.Now())
 }
 
 var (

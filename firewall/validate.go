@@ -173,6 +173,7 @@ func (c *Config) validateUpstream(v *validation) {
 	for _, name := range slices.Sorted(maps.Keys(c.Upstream.Headers.Set)) {
 		v.headerName("upstream.headers.set."+name, name)
 	}
+	c.Upstream.validateIdentity(v)
 	for i, name := range c.Upstream.Headers.Remove {
 		v.headerName(fmt.Sprintf("upstream.headers.remove[%d]", i), name)
 	}

@@ -199,6 +199,9 @@ func (f *File) normalize() {
 		&c.Policy.Bundle.Signing, &c.Upstream.TLS.CAFile, &c.Upstream.TLS.CertFile, &c.Upstream.TLS.KeyFile} {
 		at(p)
 	}
+	if t := c.Upstream.Identity.JWT; t != nil {
+		at(&t.KeyFile)
+	}
 	switch c.Audit.Output {
 	case "", audit.Stdout, audit.Stderr, audit.Off:
 	case audit.File:
@@ -209,7 +212,7 @@ func (f *File) normalize() {
 }
 
 // Sources lists the files and folders whose change means a new generation: the
-// configuration itself, schema, policy, data and manifests.
+// configuration itself, schema, policy, data, manifests and the key of upstream.identity.
 func (f *File) Sources() []string {
 	c := f.Config
 	out := []string{f.Path}
@@ -220,6 +223,9 @@ func (f *File) Sources() []string {
 		if m.File != "" {
 			out = append(out, m.File)
 		}
+	}
+	if t := c.Upstream.Identity.JWT; t != nil && t.KeyFile != "" {
+		out = append(out, t.KeyFile)
 	}
 	return slices.Compact(out)
 }

@@ -37,6 +37,22 @@ var validators = []string{
 
 const ownPrefix = "x-graphward-"
 
+// forwardedPrefix begins the fields in which proxies say whom they stand for;
+// the firewall writes its own.
+const forwardedPrefix = "x-forwarded-"
+
+// ValidHost reports whether s can be a host with or without a port: letters,
+// digits and .:[]-_ alone, at most 255 of them.
+func ValidHost(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte(".:[]-_", s[i]) < 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 255
+}
+
 // fieldSet is a set of field names in folded form.
 type fieldSet map[string]struct{}
 
@@ -90,7 +106,7 @@ func (f *RequestFilter) Apply(dst, src http.Header, g Guarded) {
 	nominated := src["Connection"]
 	for name, values := range src {
 		folded := appendFold(buf[:0], name)
-		if f.drop.covers(folded) || nominates(nominated, name) {
+		if f.drop.covers(folded) || strings.HasPrefix(string(folded), forwardedPrefix) || nominates(nominated, name) {
 			continue
 		}
 		if g.Whole && isConditional(folded) {

@@ -88,6 +88,11 @@ func write() error {
 
 // shorthand adds the forms that a key may have besides a mapping.
 func shorthand(s *jsonschema.Schema) {
+	if d, ok := s.Definitions["firewall.ForwardIdentityConfig"]; ok {
+		if p, ok := d.Properties.Get("headers"); ok {
+			d.Properties.Set("headers", &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Ref: p.Ref}, {Type: "boolean"}}, Description: p.Description})
+		}
+	}
 	for name, word := range map[string][]any{"tls": {"off", "on"}, "cors": {"upstream"}} {
 		if p, ok := s.Properties.Get(name); ok {
 			both := &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Ref: p.Ref}, {Enum: word}}, Description: p.Description}
