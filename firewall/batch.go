@@ -118,13 +118,13 @@ func (x *exchange) fetch(ctx context.Context, v *verdict, extensions []byte) ([]
 	return body, out.StatusCode, err
 }
 
-// progressReader re-arms the upstream deadline with every read.
+// progressReader counts what is read towards the upstream deadline.
 type progressReader struct{ out *upstreamAnswer }
 
 func (p *progressReader) Read(b []byte) (int, error) {
 	n, err := p.out.Body.Read(b)
 	if n > 0 {
-		p.out.deadline.progress()
+		p.out.deadline.read(n)
 	}
 	return n, err
 }

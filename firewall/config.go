@@ -78,6 +78,8 @@ type TimeoutsConfig struct {
 	Body Duration `yaml:"body"`
 	// For a connection between two requests.
 	Idle Duration `yaml:"idle"`
+	// For the client to take each 64 KiB of an answer; then the connection is cut.
+	Write Duration `yaml:"write"`
 	// For requests in flight after SIGTERM.
 	Drain Duration `yaml:"drain"`
 }
@@ -88,7 +90,7 @@ type UpstreamConfig struct {
 	URL string `yaml:"url"`
 	// Several endpoints of the same server, used in turn. Not built yet.
 	URLs []string `yaml:"urls"`
-	// From forwarding a request to the first byte of its answer.
+	// From forwarding a request to the header section of its answer, and again for each 64 KiB of its body.
 	Timeout Duration `yaml:"timeout"`
 	// Largest answer; a longer one is UPSTREAM_ERROR.
 	MaxResponse Size              `yaml:"max_response"`
@@ -258,8 +260,10 @@ type LimitsConfig struct {
 	URL Size `yaml:"url"`
 	// Header section.
 	Headers Size `yaml:"headers"`
-	// Connections held at once.
+	// Connections held at once; further ones wait in the kernel's queue.
 	Connections int `yaml:"connections"`
+	// Requests served at once; further ones are OVERLOADED at once. Where callers can be identified, the last eighth is for those who are.
+	InFlight int `yaml:"in_flight"`
 }
 
 // ShapeLimits are the limits on an operation's shape, which a tier may lower. 0: the ceiling of limits.
@@ -484,13 +488,13 @@ func DefaultConfig() *Config {
 		Listen:   "127.0.0.1:8080",
 		Path:     "/graphql",
 		TLS:      TLSConfig{ClientAuth: "off"},
-		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Drain: Duration(20 * time.Second)},
+		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Write: Duration(30 * time.Second), Drain: Duration(20 * time.Second)},
 		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20},
 		Policy:   PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject"},
 		Limits: LimitsConfig{
 			Body: 256 << 10, Document: 64 << 10, Tokens: 4000,
 			ShapeLimits: ShapeLimits{Depth: 15, Aliases: 60, RootFields: 20, Directives: 50},
-			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000,
+			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000, InFlight: 4000,
 		},
 		Operations: OperationsConfig{Compile: CompileFirstUse, BadEntries: BadFatal},
 		Cost:       CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},

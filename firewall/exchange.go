@@ -43,6 +43,9 @@ type answer struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	// stream is timeouts.write on HTTP/2, where a client may hold one stream's
+	// window shut on a connection that flows; 0 elsewhere: see limitedConn.
+	stream time.Duration
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -55,6 +58,9 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
+	}
+	if a.stream > 0 {
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.stream))
 	}
 	n, err := a.ResponseWriter.Write(p)
 	a.bytes += int64(n)

@@ -313,17 +313,29 @@ func (f *Firewall) closeParts() error {
 	return errors.Join(errs...)
 }
 
-// enter bounds what is in flight over all clients: beyond limits.connections
-// requests nothing is decoded.
-func (f *Firewall) enter() bool {
-	if f.inFlight.Add(1) > int64(f.current.Load().config.Limits.Connections) {
+// errOverloaded refuses what limits.in_flight has no room for.
+var errOverloaded = errors.New("limits.in_flight requests are being served")
+
+// enter bounds what is in flight over all clients: beyond limits.in_flight
+// requests nothing is decoded, and nothing waits. A nil error is followed by leave.
+func (f *Firewall) enter(g *generation) error {
+	if f.inFlight.Add(1) > int64(g.config.Limits.InFlight) {
 		f.inFlight.Add(-1)
-		return false
+		return errOverloaded
 	}
-	return true
+	return nil
 }
 
 func (f *Firewall) leave() { f.inFlight.Add(-1) }
+
+// roomFor keeps the last eighth of limits.in_flight for callers who are
+// identified, where anybody can be: a flood without credentials cannot take it.
+func (f *Firewall) roomFor(g *generation, id *identity.Identity) error {
+	if !id.Authenticated && f.inFlight.Load() > g.openSlots {
+		return errOverloaded
+	}
+	return nil
+}
 
 // remember keeps an automatic persisted query that was let through.
 func (f *Firewall) remember(v *verdict, who *caller) {

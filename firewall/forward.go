@@ -80,21 +80,33 @@ func (a *upstreamAnswer) close() {
 }
 
 // deadline ends an upstream call that makes no progress: it is armed for the
-// first byte and again by each read.
+// header section, for the first wholeBytes of the body and again for each
+// wholeBytes after them, so that an answer in drips ends too.
 type deadline struct {
 	timer   *time.Timer
 	timeout time.Duration
 	cancel  context.CancelCauseFunc
+	unpaid  int // bytes of the body since it was armed
 }
 
 var errUpstreamTimeout = errors.New("the upstream made no progress within upstream.timeout")
 
 func newDeadline(ctx context.Context, timeout time.Duration) (context.Context, *deadline) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &deadline{time.AfterFunc(timeout, func() { cancel(errUpstreamTimeout) }), timeout, cancel}
+	return ctx, &deadline{timer: time.AfterFunc(timeout, func() { cancel(errUpstreamTimeout) }), timeout: timeout, cancel: cancel}
 }
 
-func (d *deadline) progress() { d.timer.Reset(d.timeout) }
+func (d *deadline) progress() {
+	d.unpaid = 0
+	d.timer.Reset(d.timeout)
+}
+
+// read counts n bytes of the body.
+func (d *deadline) read(n int) {
+	if d.unpaid += n; d.unpaid >= wholeBytes {
+		d.progress()
+	}
+}
 
 func (d *deadline) stop() {
 	d.timer.Stop()

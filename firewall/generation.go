@@ -26,14 +26,17 @@ type generation struct {
 	number uint64
 	config *Config
 
-	schema   *schema.Schema
-	model    *cost.Model
-	policy   *policy.Engine // nil under allow_all
-	store    *persisted.Set
-	usage    *usage
-	pending  bool // the manifests are still being loaded: nothing is served
-	identity identity.Authenticator
-	release  func() // frees what the identity sources hold
+	schema  *schema.Schema
+	model   *cost.Model
+	policy  *policy.Engine // nil under allow_all
+	store   *persisted.Set
+	usage   *usage
+	pending bool // the manifests are still being loaded: nothing is served
+	// openSlots are the requests in flight up to which the unidentified are
+	// served: all of limits.in_flight where nobody can be identified.
+	openSlots int64
+	identity  identity.Authenticator
+	release   func() // frees what the identity sources hold
 
 	// unknownTier says once a generation, and so never at a caller's pace,
 	// that the policy named a tier that budgets.tiers lacks.
@@ -71,6 +74,11 @@ func newGeneration(ctx context.Context, number uint64, c *Config, o *options) (*
 	}
 	if err := g.load(ctx, o); err != nil {
 		return nil, err
+	}
+	g.openSlots = int64(c.Limits.InFlight)
+	embedded := o.authenticator != nil && o.release == nil // else it is the last generation's
+	if id := &c.Identity; embedded || len(id.JWT) > 0 || len(id.Introspection) > 0 || id.APIKeys != nil || c.TLS.ClientAuth != "off" {
+		g.openSlots -= g.openSlots / 8
 	}
 	if err := g.openIdentity(ctx, o); err != nil {
 		return nil, err

@@ -201,7 +201,7 @@ func (x *exchange) pass(v *verdict, out *upstreamAnswer, buf []byte) error {
 	for {
 		n, err := out.Body.Read(buf)
 		if n > 0 {
-			out.deadline.progress()
+			out.deadline.read(n)
 			if err := r.write(buf[:n]); err != nil {
 				return err
 			}
@@ -230,9 +230,7 @@ func readFull(out *upstreamAnswer, buf []byte) (n int, err error) {
 		var k int
 		k, err = out.Body.Read(buf[n:])
 		n += k
-		if k > 0 {
-			out.deadline.progress()
-		}
+		out.deadline.read(k)
 	}
 	if err != nil && err != io.EOF {
 		err = asUpstreamError(out.Request.Context(), err)

@@ -23,6 +23,9 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// so nothing behind it is a request (RFC 9112 section 6.1).
 		w.Header()["Connection"] = closeConnection
 	}
+	if r.ProtoMajor > 1 {
+		x.w.stream = x.g.config.Timeouts.Write.Std()
+	}
 	f.metrics.inFlight.Inc()
 	defer f.metrics.inFlight.Dec()
 	defer x.recover()
@@ -48,8 +51,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.refuseAll(refuse(StageAdmit, &callError{code: gqlhttp.CodeOverloaded, message: "The service is starting"}))
 		return
 	}
-	if !f.enter() {
-		x.refuseAll(refuse(StageAdmit, &callError{code: gqlhttp.CodeOverloaded, message: "The service is overloaded"}))
+	if x.stop(StageAdmit, f.enter(g)) {
 		return
 	}
 	defer f.leave()
@@ -69,7 +71,7 @@ func (x *exchange) serve(ctx context.Context) {
 	}
 	who, stage, err := g.identify(ctx, x.r, x.ip)
 	x.who = who
-	if x.stop(stage, err) {
+	if x.stop(stage, err) || x.stop(StageAdmit, f.roomFor(g, who.identity)) {
 		return
 	}
 	holder := g.holder(who.identity, x.ip)

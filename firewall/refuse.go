@@ -94,7 +94,7 @@ func refuse(stage Stage, err error) *Refusal {
 		if variable.Limit {
 			r.Code = "VALUE_LIMIT"
 		}
-	case errors.As(err, &unauth) && unauth.Unavailable, errors.Is(err, errAudit):
+	case errors.As(err, &unauth) && unauth.Unavailable, errors.Is(err, errAudit), errors.Is(err, errOverloaded):
 		r.Code, r.Message, r.RetryAfter = "OVERLOADED", "The service is overloaded", time.Second
 	case errors.As(err, &unauth):
 		r.Code, r.Message, r.Challenge = "UNAUTHENTICATED", "Authentication is required or has failed", unauth.Challenge

@@ -44,7 +44,7 @@ func (f *Firewall) Listen() (*Server, error) {
 	if s.dataListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, &ConfigError{[]Problem{{"listen", err.Error()}}}
 	}
-	s.dataListener = limitListener(s.dataListener, c.Limits.Connections)
+	s.dataListener = limitListener(s.dataListener, c.Limits.Connections, c.Timeouts.Write.Std())
 	if c.Admin.Listen == "" {
 		return s, nil
 	}

@@ -21,6 +21,7 @@ type serveCommand struct {
 
 func (s *serveCommand) Run(ctx context.Context, c *console) error {
 	log := zerolog.New(c.err).With().Timestamp().Str("component", "graphward").Logger()
+	limitMemory(log)
 	file, err := configfile.Load(s.Config)
 	if err != nil {
 		return notServed(err.Error())
