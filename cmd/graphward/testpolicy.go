@@ -48,7 +48,7 @@ func (t *testCommand) Run(ctx context.Context, c *console) error {
 	case r.Failed+r.Errors > 0:
 		return &exitError{exitRefused, fmt.Sprintf("%d of %d tests do not hold", r.Failed+r.Errors, r.Passed+r.Failed+r.Errors)}
 	case r.Passed == 0:
-		return &exitError{exitRefused, "there are no tests: write them beside the policy, as NAME_test.rego"}
+		return &exitError{exitRefused, "no test ran: tests are rules named test_…, of which --run may leave none"}
 	}
 	return nil
 }
