@@ -75,10 +75,8 @@ func (x *exchange) refuseRest(calls []batched) {
 // element charges and forwards one call and appends its answer. When it is
 // refused on the way, b.refusal is set and nothing is appended.
 func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensions []byte, holder string) []byte {
-	j := &judge{f: x.f, g: x.g}
-	receipt, err := x.f.charge(ctx, x.g, b.verdict, holder, x.ip)
-	if err != nil && j.refuse(StageCharge, err) {
-		b.refusal = j.refusals[0]
+	receipt, refusal := x.reserve(ctx, b.verdict, b.record, holder)
+	if b.refusal = refusal; refusal != nil {
 		return body
 	}
 	x.f.remember(b.verdict, x.who)

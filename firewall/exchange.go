@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,10 @@ type exchange struct {
 	accept gqlhttp.Accept
 	ip     netip.Addr
 	who    *caller
+
+	// reported are the codes of request-level stages whose mode is report: they
+	// stand in the record of each of the request's operations.
+	reported []string
 
 	// held and open are what a panic must settle and finish.
 	held budget.Receipt
@@ -87,6 +92,7 @@ func (x *exchange) record() *audit.Record {
 	rec := &audit.Record{
 		Time: x.began, ID: audit.NewID(), Protocol: "http", ClientIP: x.ip, TraceParent: x.r.Header.Get("Traceparent"),
 		Generation: x.g.number, SchemaDigest: x.g.schemaID, PolicyRevision: x.g.policyRevision(),
+		Reported: slices.Clip(x.reported),
 	}
 	if x.who != nil && x.who.identity != nil {
 		id := x.who.identity
@@ -102,7 +108,11 @@ func (x *exchange) stop(stage Stage, err error) bool {
 		return false
 	}
 	r := refuse(stage, err)
-	if m := x.g.mode(r.Code); m != Enforce {
+	switch x.g.mode(r.Code) {
+	case Report:
+		x.reported = append(x.reported, r.Code)
+		return false
+	case Off:
 		return false
 	}
 	x.refuseAll(r)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,8 +27,11 @@ type generation struct {
 	number uint64
 	config *Config
 
-	schema  *schema.Schema
-	model   *cost.Model
+	schema *schema.Schema
+	model  *cost.Model
+	// lenient prices what model refuses for its sizes; nil unless the mode of
+	// PAGE_SIZE lets such operations through.
+	lenient *cost.Model
 	policy  *policy.Engine // nil under allow_all
 	store   *persisted.Set
 	usage   *usage
@@ -122,6 +126,9 @@ func (g *generation) load(ctx context.Context, o *options) error {
 		return errors.Join(append(errs, err)...)
 	}
 	g.model, err = cost.NewModel(g.schema, c.Cost.options())
+	if err == nil && g.mode("PAGE_SIZE") != Enforce {
+		g.lenient, err = cost.NewModel(g.schema, c.Cost.lenient())
+	}
 	if e := (*cost.ModelError)(nil); errors.As(err, &e) {
 		problems := make([]Problem, len(e.Problems))
 		for i, p := range e.Problems {
@@ -229,6 +236,22 @@ func (c *CostConfig) options() cost.Options {
 		ListSizes: c.ListSizes, PageSize: c.PageSize}
 }
 
+// lenient are the options without the rules of PAGE_SIZE: any page counts as
+// long as it says, and a list that nothing sizes has the usual length.
+func (c *CostConfig) lenient() cost.Options {
+	o := c.options()
+	least, most, usual := math.MinInt32, math.MaxInt32, 10
+	o.PageSize = cost.PageSize{Min: &least, Max: &most}
+	o.NegativeSize, o.IgnoreRequireOne = cost.NegativeFallback, true
+	switch o.Profile {
+	case cost.GitHub, cost.Shopify, cost.ShopifyLog: // they refuse such lists
+		if o.DefaultListSize == nil {
+			o.DefaultListSize = &usual
+		}
+	}
+	return o
+}
+
 func tierNames(c *Config) []string {
 	names := slices.Sorted(maps.Keys(c.Budgets.Tiers))
 	if names == nil {
@@ -309,6 +332,10 @@ func (g *generation) prepare() (err error) {
 	h.Sum(g.parseKey[:0])
 	d = g.model.Digest()
 	h.Write(d[:])
+	if g.lenient != nil {
+		d = g.lenient.Digest()
+		h.Write(d[:])
+	}
 	if g.policy != nil {
 		// A binding belongs to its engine, and each generation has its own.
 		fmt.Fprintf(h, "%s %d", g.policy.Revision(), g.number)

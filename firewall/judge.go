@@ -127,6 +127,9 @@ func (j *judge) document(ctx context.Context, doc document, c *gqlhttp.Call, met
 	if v.measured = err == nil; j.refuse(StageMeasure, err) {
 		return v, false
 	}
+	if !v.measured && p.lenient != nil && v.estimate == (cost.Estimate{}) {
+		v.estimate, v.measured = p.tolerated(v.variables)
+	}
 	if total := batchCost + v.estimate.Total; total > maxCost && j.refuse(StageMeasure, &costError{total, maxCost}) {
 		return v, false
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/graphward/graphward/cost/budget"
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/firewall/identity"
@@ -96,9 +97,9 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string
 		x.refuseCall(record, j.refusals[0])
 		return
 	}
-	receipt, err := x.f.charge(ctx, x.g, v, holder, x.ip)
-	if err != nil && j.refuse(StageCharge, err) {
-		x.refuseCall(record, j.refusals[0])
+	receipt, refusal := x.reserve(ctx, v, record, holder)
+	if refusal != nil {
+		x.refuseCall(record, refusal)
 		return
 	}
 	x.f.remember(v, x.who)
@@ -110,6 +111,27 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string
 		return
 	}
 	x.respond(ctx, v, out)
+}
+
+// reserve charges a call that was let through.
+func (x *exchange) reserve(ctx context.Context, v *verdict, rec *audit.Record, holder string) (budget.Receipt, *Refusal) {
+	receipt, err := x.f.charge(ctx, x.g, v, holder, x.ip)
+	if err == nil {
+		return receipt, nil
+	}
+	j := &judge{f: x.f, g: x.g}
+	if j.refuse(StageCharge, err) {
+		return budget.Receipt{}, j.refusals[0]
+	}
+	j.record(rec)
+	return receipt, nil
+}
+
+// record adds the refusals that a mode turned into reports.
+func (j *judge) record(rec *audit.Record) {
+	for _, r := range j.reported {
+		rec.Reported = append(rec.Reported, r.Code)
+	}
 }
 
 // caller is built from the request alone: what the policy may read of it.
@@ -189,9 +211,7 @@ func (g *generation) request(r *http.Request, ip netip.Addr) (*policy.Request, e
 // describe fills the record with what the judgement found; v is nil when there
 // was no plan.
 func describe(rec *audit.Record, v *verdict, j *judge) {
-	for _, r := range j.reported {
-		rec.Reported = append(rec.Reported, r.Code)
-	}
+	j.record(rec)
 	if v == nil {
 		return
 	}

@@ -20,6 +20,7 @@ import (
 type plan struct {
 	op      *schema.Operation
 	program *cost.Program
+	lenient *cost.Program   // of generation.lenient; nil without one
 	binding *policy.Binding // nil under allow_all
 	// form is the canonical digest that manifests are matched by; formed is
 	// false for a document that cannot match (more than one operation).
@@ -138,6 +139,11 @@ func (p *plans) build(g *generation, key [32]byte, document, name string) (*plan
 	if built.program, err = g.model.Compile(c.op); err != nil {
 		return nil, err
 	}
+	if g.lenient != nil {
+		if built.lenient, err = g.lenient.Compile(c.op); err != nil {
+			return nil, err
+		}
+	}
 	if g.policy != nil {
 		if built.binding, err = g.policy.Bind(c.op); err != nil {
 			return nil, err
@@ -145,6 +151,17 @@ func (p *plans) build(g *generation, key [32]byte, document, name string) (*plan
 	}
 	p.plans.set(key, built, planBytes(c.op))
 	return built, nil
+}
+
+// tolerated prices an operation that PAGE_SIZE would refuse but whose mode lets
+// through: cost.max and budgets hold all the same. What cannot be priced even
+// so is as dear as can be, and not measured.
+func (p *plan) tolerated(vars *schema.Variables) (e cost.Estimate, measured bool) {
+	e, err := p.lenient.Estimate(vars)
+	if err != nil && e == (cost.Estimate{}) {
+		return cost.Estimate{Total: cost.Saturation, Saturated: true}, false
+	}
+	return e, true
 }
 
 func (p *plans) compile(g *generation, document, name string) (*compiled, error) {
