@@ -104,7 +104,7 @@ func (x *exchange) fetch(ctx context.Context, v *verdict, extensions []byte) ([]
 	body, err := io.ReadAll(io.LimitReader(&progressReader{out}, g.max+1))
 	switch {
 	case err != nil:
-		return nil, out.StatusCode, asUpstreamError(out.Request.Context(), err)
+		return nil, out.StatusCode, asUpstreamError(out.ctx, err)
 	case int64(len(body)) > g.max:
 		return nil, out.StatusCode, errTooLarge
 	}

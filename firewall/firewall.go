@@ -182,9 +182,9 @@ func (f *Firewall) openTransport(ctx context.Context, c *Config) error {
 	case strings.HasPrefix(c.Upstream.URL, "https://"):
 		return f.openTLSTransport(ctx, &c.Upstream)
 	default:
-		t, _ := newTransport(&c.Upstream)
+		t := newPlainTransport(&c.Upstream)
 		f.transport = t
-		f.closers = append(f.closers, func() error { t.CloseIdleConnections(); return nil })
+		f.closers = append(f.closers, func() error { t.close(); return nil })
 	}
 	return nil
 }

@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/firewall/upstream"
 )
 
 // route is where and how a generation forwards: built once, read by requests.
@@ -20,6 +23,7 @@ type route struct {
 	url       *url.URL
 	host      string
 	transport http.RoundTripper
+	plain     *upstream.Client // in place of transport where it serves; else nil
 	timeout   time.Duration
 	request   *gqlhttp.RequestFilter
 	response  *gqlhttp.ResponseFilter
@@ -50,6 +54,9 @@ func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 		return nil, err
 	}
 	rt.url, rt.host = u, u.Host
+	if t, ok := transport.(*plainTransport); ok && t.speaks(u) {
+		rt.plain = t.client
+	}
 	if rt.identity, err = newIdentityHeaders(&c.Upstream.Identity); err != nil {
 		return nil, err
 	}
@@ -66,12 +73,47 @@ func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 	return rt, nil
 }
 
+// plainTransport forwards over plain http by a client that works in the
+// request's own goroutine. What that client does not speak, https after a
+// reload or a host name in Unicode, goes through net/http's.
+type plainTransport struct {
+	client   *upstream.Client
+	fallback *http.Transport
+}
+
+var _ http.RoundTripper = (*plainTransport)(nil)
+
+func newPlainTransport(c *UpstreamConfig) *plainTransport {
+	t := &plainTransport{client: upstream.New(upstream.Options{Timeout: c.Timeout.Std()})}
+	t.fallback, _ = newTransport(c)
+	return t
+}
+
+// speaks reports whether the client can reach u.
+func (t *plainTransport) speaks(u *url.URL) bool {
+	return u.Scheme == "http" && strings.IndexFunc(u.Host, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *plainTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.speaks(r.URL) {
+		return t.client.RoundTrip(r)
+	}
+	return t.fallback.RoundTrip(r)
+}
+
+func (t *plainTransport) close() {
+	t.client.Close()
+	t.fallback.CloseIdleConnections()
+}
+
 // upstreamAnswer is an answer whose body is still to be read. close must be
 // called once.
 type upstreamAnswer struct {
 	*http.Response
-	deadline *deadline
-	waited   time.Duration // until the header section
+	ctx      context.Context // of the exchange with upstream
+	deadline *deadline       // nil where the connection has its own
+	waited   time.Duration   // until the header section
 }
 
 func (a *upstreamAnswer) close() {
@@ -97,20 +139,44 @@ func newDeadline(ctx context.Context, timeout time.Duration) (context.Context, *
 }
 
 func (d *deadline) progress() {
-	d.unpaid = 0
-	d.timer.Reset(d.timeout)
+	if d != nil {
+		d.unpaid = 0
+		d.timer.Reset(d.timeout)
+	}
 }
 
 // read counts n bytes of the body.
 func (d *deadline) read(n int) {
+	if d == nil {
+		return
+	}
 	if d.unpaid += n; d.unpaid >= wholeBytes {
 		d.progress()
 	}
 }
 
 func (d *deadline) stop() {
-	d.timer.Stop()
-	d.cancel(nil)
+	if d != nil {
+		d.timer.Stop()
+		d.cancel(nil)
+	}
+}
+
+// send sends a request, with rt.timeout for its header section; the deadline
+// stands for the body.
+func (rt *route) send(ctx context.Context, r *http.Request) (*http.Response, context.Context, *deadline, error) {
+	if rt.plain != nil {
+		res, err := rt.plain.Do(ctx, r, rt.timeout)
+		return res, ctx, nil, err
+	}
+	ctx, d := newDeadline(ctx, rt.timeout)
+	res, err := rt.transport.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		d.stop()
+		return nil, ctx, nil, err
+	}
+	d.progress()
+	return res, ctx, d, nil
 }
 
 // forward sends the call re-encoded from what was judged; of the client's bytes
@@ -118,7 +184,6 @@ func (d *deadline) stop() {
 // POST is never sent twice. The error is an *upstreamError.
 func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensions []byte) (*upstreamAnswer, error) {
 	rt := x.g.route
-	ctx, d := newDeadline(ctx, rt.timeout)
 	body := v.body(extensions)
 	req := &http.Request{
 		Method: http.MethodPost, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -127,17 +192,14 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}
 	if err := rt.headers(req.Header, x, v); err != nil {
-		d.stop()
 		return nil, err
 	}
 	began := time.Now()
-	res, err := rt.transport.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // upstreamAnswer.close closes it
+	res, ctx, d, err := rt.send(ctx, req) //nolint:bodyclose // upstreamAnswer.close closes it
 	if err != nil {
-		d.stop()
 		return nil, asUpstreamError(ctx, err)
 	}
-	d.progress()
-	out := &upstreamAnswer{res, d, time.Since(began)}
+	out := &upstreamAnswer{res, ctx, d, time.Since(began)}
 	if err := rt.guard.acceptable(res); err != nil {
 		out.close()
 		return nil, &upstreamError{cause: err, sent: true}
@@ -192,6 +254,11 @@ func asUpstreamError(ctx context.Context, err error) *upstreamError {
 	} else if errors.As(err, &netErr) && netErr.Timeout() {
 		e.timeout = true
 	}
+	var plain *upstream.Error
+	if errors.As(err, &plain) {
+		e.sent = plain.Sent
+		return e
+	}
 	var op *net.OpError
 	var handshake *handshakeError
 	if (errors.As(err, &op) && op.Op == "dial") || errors.As(err, &handshake) {
@@ -204,16 +271,15 @@ func asUpstreamError(ctx context.Context, err error) *upstreamError {
 // the preflight's own fields, nothing else.
 func (x *exchange) passPreflight() {
 	rt := x.g.route
-	ctx, d := newDeadline(x.r.Context(), rt.timeout)
-	defer d.stop()
-	req := (&http.Request{Method: http.MethodOptions, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{}, Body: http.NoBody}).WithContext(ctx)
+	req := &http.Request{Method: http.MethodOptions, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{}, Body: http.NoBody}
 	for _, name := range []string{"Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"} {
 		if values := x.r.Header.Values(name); len(values) > 0 {
 			req.Header[name] = values[:1]
 		}
 	}
-	res, err := rt.transport.RoundTrip(req)
+	res, ctx, d, err := rt.send(x.r.Context(), req)
+	defer d.stop()
 	if err != nil {
 		x.refuseAll(refuse(StageForward, asUpstreamError(ctx, err)))
 		return

@@ -213,7 +213,7 @@ func (x *exchange) pass(v *verdict, out *upstreamAnswer, buf []byte) error {
 			return nil
 		}
 		if err != nil {
-			return asUpstreamError(out.Request.Context(), err)
+			return asUpstreamError(out.ctx, err)
 		}
 	}
 }
@@ -233,7 +233,7 @@ func readFull(out *upstreamAnswer, buf []byte) (n int, err error) {
 		out.deadline.read(k)
 	}
 	if err != nil && err != io.EOF {
-		err = asUpstreamError(out.Request.Context(), err)
+		err = asUpstreamError(out.ctx, err)
 	}
 	return n, err
 }
