@@ -33,6 +33,19 @@ func (c *testCase) run(t *testing.T, e *environment) {
 	}
 }
 
+// unserved checks that the configuration is refused, and why.
+func (c *testCase) unserved(t *testing.T, start driver) {
+	dir := t.TempDir()
+	lay(t, dir, c.setup, "127.0.0.1:1")
+	address, err := start(t, dir, &environment{})
+	switch {
+	case err == nil:
+		t.Errorf("it serves at %s", address)
+	case !strings.Contains(err.Error(), c.verdicts[0].problem):
+		t.Errorf("got %v, want %q", err, c.verdicts[0].problem)
+	}
+}
+
 // judge compares the answers with the verdicts.
 func (c *testCase) judge(t *testing.T, answers []answered) {
 	t.Helper()

@@ -51,6 +51,7 @@ type step struct {
 	pause  time.Duration
 	answer bool // wait for the next answer
 	eof    bool
+	gone   bool   // the client leaves
 	method string // of the request that send begins
 }
 
@@ -141,6 +142,8 @@ func rawSteps(text string) ([]step, error) {
 		switch {
 		case line == "~answer":
 			steps = append(steps, step{answer: true}, step{})
+		case line == "~gone":
+			steps = append(steps, step{gone: true})
 		case line == "~eof":
 			steps = append(steps, step{eof: true}, step{})
 		case strings.HasPrefix(line, "~"):
@@ -294,6 +297,8 @@ func (c *connection) write(steps []step, arrived <-chan struct{}) {
 				case <-time.After(patience):
 					return
 				}
+			case s.gone:
+				_ = c.tcp.Close()
 			case s.eof:
 				_ = c.tcp.CloseWrite()
 			default:

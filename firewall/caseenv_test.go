@@ -33,16 +33,28 @@ type environment struct {
 	records  *recorder // nil for the binary
 }
 
-// driver serves the configuration in dir and returns its address.
-type driver func(t *testing.T, dir string, e *environment) (address string)
+// driver serves the configuration in dir and returns its address; the error
+// says why it is not served.
+type driver func(t *testing.T, dir string, e *environment) (address string, err error)
 
 func newEnvironment(t *testing.T, setup map[string]string, start driver) *environment {
 	t.Helper()
 	e := &environment{upstream: newUpstream(t)}
 	dir := t.TempDir()
+	lay(t, dir, setup, e.upstream.listener.Addr().String())
+	var err error
+	if e.url, err = start(t, dir, e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// lay writes a configuration with the keys of sign.
+func lay(t *testing.T, dir string, setup map[string]string, upstream string) {
+	t.Helper()
 	for name, text := range setup {
 		if name == "graphward.yaml" {
-			text = strings.ReplaceAll(text, "http://127.0.0.1:1/", "http://"+e.upstream.listener.Addr().String()+"/")
+			text = strings.ReplaceAll(text, "http://127.0.0.1:1/", "http://"+upstream+"/")
 			// A busy machine must not change a verdict.
 			text = strings.Replace(text, "policy: {", "policy: {timeout: 10s, ", 1)
 			text += "\nlisten: 127.0.0.1:0\n"
@@ -66,8 +78,6 @@ func newEnvironment(t *testing.T, setup map[string]string, start driver) *enviro
 	if err := os.WriteFile(filepath.Join(dir, "jwks.json"), keys, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	e.url = start(t, dir, e)
-	return e
 }
 
 func readDir(dir string) (map[string]string, error) {
@@ -84,21 +94,21 @@ func readDir(dir string) (map[string]string, error) {
 }
 
 // inProcess serves by the embedding API, where the race detector sees it.
-func inProcess(t *testing.T, dir string, e *environment) string {
+func inProcess(t *testing.T, dir string, e *environment) (string, error) {
 	t.Helper()
 	file, err := configfile.Load(filepath.Join(dir, "graphward.yaml"))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	e.records = &recorder{arrived: make(chan struct{}, 1)}
 	log := audit.NewWriter(e.records, audit.Config{})
 	f, err := firewall.New(context.Background(), file.Config, firewall.WithAuditSink(log))
 	if err != nil {
-		t.Fatal(err)
+		return "", errors.Join(err, log.Close())
 	}
 	server, err := f.Listen()
 	if err != nil {
-		t.Fatal(err)
+		return "", errors.Join(err, f.Close(), log.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -109,7 +119,7 @@ func inProcess(t *testing.T, dir string, e *environment) string {
 			t.Error(err)
 		}
 	})
-	return server.Addr().String()
+	return server.Addr().String(), nil
 }
 
 // builtBinary builds cmd/graphward and serves by it.
@@ -119,33 +129,38 @@ func builtBinary(t *testing.T) driver {
 	if out, err := exec.Command("go", "build", "-o", path, "../cmd/graphward").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return func(t *testing.T, dir string, e *environment) string {
+	return func(t *testing.T, dir string, _ *environment) (string, error) {
 		t.Helper()
 		cmd := exec.Command(path, "serve", "--config", filepath.Join(dir, "graphward.yaml"))
 		log, err := cmd.StderrPipe()
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		kill := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 		address := make(chan string, 1)
 		said := make(chan string, 1)
 		go listenLine(log, address, said)
-		t.Cleanup(func() {
+		end := func() error {
+			defer kill.Stop()
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			text := <-said
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("graphward ended with %v: %s", err, text)
+				return fmt.Errorf("graphward ended with %w: %s", err, text)
 			}
-			kill.Stop()
-		})
-		if a, ok := <-address; ok {
-			return a
+			return nil
 		}
-		t.Fatal("graphward does not serve")
-		return ""
+		if a, ok := <-address; ok {
+			t.Cleanup(func() {
+				if err := end(); err != nil {
+					t.Error(err)
+				}
+			})
+			return a, nil
+		}
+		return "", end()
 	}
 }
 

@@ -21,11 +21,12 @@ import (
 //	          "cut STATUS", upstream asked once, and the connection ended inside the answer
 //	          "answered STATUS", net/http's own words, before there is a request to judge; upstream untouched
 //	          "closed", the connection ended without an answer; "touched" as with refused
+//	          "unserved", the configuration is refused at start; what follows must stand in the message
 //	          "x5 " in front stands for five such lines
 //	request   request line, headers, blank line, body; several are separated by a line "----"; "x5 " in front repeats one.
 //	          Sent byte by byte as it stands over one connection; only Host and Content-Length are added where they lack
 //	raw       in place of request, what is sent: lines are joined, Go's escapes (\r \n \x00) are read. A line "~300ms" waits,
-//	          "~answer" waits for the next answer, "~eof" closes our side
+//	          "~answer" waits for the next answer, "~eof" closes our side, "~gone" leaves
 //	config, schema.graphql, policy.rego, manifest.json: in place of testdata/base's; "config+" lines are put in place of the base's
 //	as        claims of the caller as JSON, sent as a signed token; without it the caller is anonymous. The request header
 //	          "X-Test-Claims: JSON" does it for one request; text that is not JSON is sent as the token itself
@@ -64,11 +65,12 @@ type testCase struct {
 
 // verdict is one line of a verdict.
 type verdict struct {
-	word      string // refused, forwarded, batch, cut, answered, closed
+	word      string // refused, forwarded, batch, cut, answered, closed, unserved
 	code      string
 	status    int
 	forwarded int
 	elements  []string // batch: codes, "" for ok
+	problem   string   // unserved: what the message says
 }
 
 // runCases serves the cases that have one configuration by one firewall, in
@@ -96,6 +98,13 @@ func runCases(t *testing.T, dir string, start driver) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(groups)) {
 		cases := groups[key]
+		if cases[0].verdicts[0].word == "unserved" {
+			t.Run(cases[0].name, func(t *testing.T) {
+				t.Parallel()
+				cases[0].unserved(t, start)
+			})
+			continue
+		}
 		t.Run("like_"+cases[0].name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnvironment(t, cases[0].setup, start)
@@ -124,10 +133,13 @@ func newCase(name string, archive *txtar.Archive, base map[string]string) (*test
 	if c.claims() {
 		c.setup["graphward.yaml"] = withTokens(c.setup["graphward.yaml"])
 	}
-	if strings.TrimSpace(c.files["request"]+c.files["raw"]) == "" {
+	if err := c.readVerdicts(); err != nil {
+		return nil, err
+	}
+	if c.verdicts[0].word != "unserved" && strings.TrimSpace(c.files["request"]+c.files["raw"]) == "" {
 		return nil, fmt.Errorf("there is no request")
 	}
-	return c, c.readVerdicts()
+	return c, nil
 }
 
 // claims: some caller of the case has a token.
@@ -153,7 +165,7 @@ func (c *testCase) group() string {
 		b.WriteString(name + "\x00" + c.setup[name] + "\x00")
 	}
 	config := c.setup["graphward.yaml"]
-	if strings.Contains(config, "budgets:") || strings.Contains(config, "apq:") || strings.Contains(config, "timeout") {
+	if strings.Contains(config, "budgets:") || strings.Contains(config, "apq:") || strings.Contains(config, "timeout") || c.verdicts[0].word == "unserved" {
 		b.WriteString(c.name)
 	}
 	return b.String()
@@ -205,9 +217,9 @@ func (c *testCase) readVerdicts() error {
 
 func parseVerdict(words []string) (v verdict, err error) {
 	v.word = words[0]
-	want := map[string]int{"refused": 3, "forwarded": 2, "batch": 3, "cut": 2, "answered": 2, "closed": 1}[v.word]
+	want := map[string]int{"refused": 3, "forwarded": 2, "batch": 3, "cut": 2, "answered": 2, "closed": 1, "unserved": 2}[v.word]
 	if want == 0 || len(words) < want {
-		return v, fmt.Errorf("it is refused CODE STATUS, forwarded STATUS, batch STATUS CODE…, cut STATUS, answered STATUS or closed")
+		return v, fmt.Errorf("it is refused CODE STATUS, forwarded STATUS, batch STATUS CODE…, cut STATUS, answered STATUS, closed or unserved TEXT")
 	}
 	rest := words[want:]
 	if slices.Equal(rest, []string{"touched"}) {
@@ -229,6 +241,8 @@ func parseVerdict(words []string) (v verdict, err error) {
 		v.status, err = strconv.Atoi(words[1])
 	case "answered":
 		v.status, err = strconv.Atoi(words[1])
+	case "unserved":
+		v.problem, rest = strings.Join(words[1:], " "), nil
 	case "batch":
 		v.status, err = strconv.Atoi(words[1])
 		for _, w := range words[2:] {

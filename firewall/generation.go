@@ -372,6 +372,9 @@ func (l *LimitsConfig) compile() schema.Limits {
 // mode returns what a refusal code does in this generation. It is asked in one
 // place, judge.refuse, and where a ceiling opens for a code that only reports.
 func (g *generation) mode(code string) Mode {
+	if mutated(code) {
+		return Off
+	}
 	if m, ok := g.config.Modes[code]; ok {
 		return m
 	}

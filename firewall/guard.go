@@ -39,6 +39,12 @@ func newGuard(c *Config) guard {
 			StripSuggestions: r.Suggestions == "strip", RemoveExtensions: r.Extensions.Remove},
 		priced: c.Cost.Actual == "on", pricedMax: int64(c.Cost.ActualMaxBytes), max: int64(c.Upstream.MaxResponse),
 	}
+	if mutated("mask") {
+		g.errors.Mask = false
+	}
+	if mutated("suggestions") {
+		g.errors.StripSuggestions = false
+	}
 	g.everywhere = g.errors.Mask || len(g.errors.RemoveExtensions) > 0
 	// responses.explain adds extensions.cost to answers up to wholeBytes.
 	g.active = g.everywhere || g.errors.StripSuggestions || g.priced || r.Explain
@@ -53,7 +59,7 @@ func (g *guard) acceptable(res *http.Response) error {
 	if res.StatusCode < 200 {
 		return fmt.Errorf("the upstream answered with status %d", res.StatusCode)
 	}
-	if !g.active {
+	if !g.active || mutated("answer's type") {
 		return nil
 	}
 	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") && !strings.EqualFold(e, "none") {
@@ -136,7 +142,7 @@ func (x *exchange) settleFailed(ctx context.Context, err error) {
 func (x *exchange) head(v *verdict, out *upstreamAnswer, altered bool) {
 	h := x.w.Header()
 	x.g.route.response.Apply(h, out.Header, altered)
-	if altered || v.readsSubject {
+	if (altered || v.readsSubject) && !mutated("private answers") {
 		gqlhttp.SetPrivate(h)
 	} else {
 		gqlhttp.AddVary(h, "Authorization", "Accept")

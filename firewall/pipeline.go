@@ -18,7 +18,7 @@ import (
 // writes one audit record for each operation.
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{f: f, g: f.current.Load(), w: &answer{ResponseWriter: w}, r: r, began: time.Now()}
-	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 && !mutated("close after chunked") {
 		// A Content-Length may have stood beside it, which net/http drops
 		// unseen: what a proxy in front took for this body's end is not ours,
 		// so nothing behind it is a request (RFC 9112 section 6.1).
@@ -32,7 +32,7 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.recover()
 	// Answers given before the body is read must not wait for it without end.
 	gqlhttp.BoundBody(x.w, r, x.g.config.Timeouts.Body.Std())
-	if r.URL.Path != x.g.config.Path {
+	if r.URL.Path != x.g.config.Path && !mutated("NOT_FOUND") {
 		x.refuseAll(refuse(StageDecode, &callError{code: gqlhttp.CodeNotFound, message: "Not found"}))
 		return
 	}
