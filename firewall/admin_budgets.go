@@ -137,6 +137,9 @@ func (g *generation) buckets(holder string) []bucket {
 			}
 		}
 	}
+	if tier := g.config.Operations.Unregistered.Tier; tier != "" && b.Tiers[tier].Cost.Amount > 0 {
+		out = append(out, bucket{budget.Key(holder, "cost", "unregistered"), "cost:unregistered", tier, b.Tiers[tier].Cost})
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.Overrides.Operations)) {
 		out = append(out, bucket{budget.Key(holder, "operation", name), "operation:" + name, "", b.Overrides.Operations[name]})
 	}

@@ -29,9 +29,12 @@ type verdict struct {
 	variables *schema.Variables
 	document  document
 	tier      string
-	estimate  cost.Estimate
-	measured  bool // estimate is known
-	maxCost   float64
+	// apart: the tier is that of operations.unregistered and not the caller's,
+	// so its cost has a bucket of its own.
+	apart    bool
+	estimate cost.Estimate
+	measured bool // estimate is known
+	maxCost  float64
 	// readsSubject: the decision depends on who asks, so no shared cache may
 	// keep the answer.
 	readsSubject bool
@@ -233,8 +236,8 @@ func (g *generation) register(v *verdict, client persisted.Client) bool {
 	if v.document.entry != nil {
 		return true
 	}
-	if t := g.config.Operations.Unregistered.Tier; t != "" {
-		v.tier = t
+	if t := g.config.Operations.Unregistered.Tier; t != "" && t != v.tier {
+		v.tier, v.apart = t, true
 	}
 	return false
 }

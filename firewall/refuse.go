@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -201,8 +203,11 @@ func (e *deniedError) Error() string {
 type costError struct{ requested, max float64 }
 
 func (e *costError) Error() string {
-	return fmt.Sprintf("the operation costs %.6g, the limit is %.6g", e.requested, e.max)
+	return "the operation costs " + number(e.requested) + ", the limit is " + number(e.max)
 }
+
+// number writes a cost as explain does, without an exponent.
+func number(x float64) string { return strconv.FormatFloat(math.Round(x*1e6)/1e6, 'f', -1, 64) }
 
 // upstreamError is a failed forward. sent is false when the upstream cannot
 // have seen the request, so that its charge is given back.

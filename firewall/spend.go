@@ -98,7 +98,11 @@ func (f *Firewall) charge(ctx context.Context, g *generation, v *verdict, holder
 	b := &g.config.Budgets
 	var charges []budget.Charge
 	if t, ok := b.Tiers[v.tier]; ok && t.Cost.Amount > 0 {
-		charges = append(charges, budget.Charge{Key: budget.Key(holder, "cost"), Window: t.Cost, Amount: v.estimate.Total})
+		key := budget.Key(holder, "cost")
+		if v.apart {
+			key = budget.Key(holder, "cost", "unregistered")
+		}
+		charges = append(charges, budget.Charge{Key: key, Window: t.Cost, Amount: v.estimate.Total})
 	}
 	if e := v.document.entry; e != nil {
 		if w, ok := b.Overrides.Operations[v.plan.op.Name]; ok {
