@@ -2,9 +2,11 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -57,7 +59,7 @@ func (s *bundleSource) bundle(ctx context.Context, c *BundleConfig) (*policy.Bun
 		}
 		return out, nil
 	}
-	out.Name = c.URL
+	out.Name = redactURL(c.URL)
 	if out.Content, err = s.fetch(ctx, c.URL); err != nil {
 		return nil, problem("url", err)
 	}
@@ -79,6 +81,10 @@ func (s *bundleSource) fetch(ctx context.Context, url string) ([]byte, error) {
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	res, err := s.client.Do(req)
 	if err != nil {
+		// Without the URL, whose query may be a signature.
+		if u := (*neturl.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
 		return nil, err
 	}
 	defer res.Body.Close()

@@ -119,8 +119,8 @@ type UpstreamTLSConfig struct {
 
 // HeaderConfig changes the headers of forwarded requests.
 type HeaderConfig struct {
-	// Headers to set, in place of the client's.
-	Set map[string]string `yaml:"set"`
+	// Headers to set, in place of the client's. Their values are never printed.
+	Set map[string]identity.Secret `yaml:"set"`
 	// Headers to drop.
 	Remove []string `yaml:"remove"`
 }
@@ -302,8 +302,8 @@ type CostConfig struct {
 
 // BudgetsConfig bounds what a client spends over time.
 type BudgetsConfig struct {
-	// memory, or redis://host:port/db.
-	Store string `yaml:"store"`
+	// memory, or redis://host:port/db. A password in it is never printed.
+	Store StoreURL `yaml:"store"`
 	// Take slices of a budget ahead, so that most operations ask the store nothing: off or on. Up to a twentieth of each
 	// budget may then be admitted twice for each firewall; see cost/budget.
 	Lease string `yaml:"lease"`

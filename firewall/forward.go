@@ -62,7 +62,7 @@ func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 	}
 	drop := slices.Concat([]string{"accept"}, claimedByProxies, c.Upstream.Headers.Remove, rt.identity.drops())
 	for name, value := range c.Upstream.Headers.Set {
-		rt.set.Set(name, value)
+		rt.set.Set(name, value.Reveal())
 		drop = append(drop, name)
 	}
 	if c.Identity.APIKeys != nil {

@@ -37,7 +37,7 @@ func fetchSchema(ctx context.Context, rt http.RoundTripper, c *Config) ([]byte, 
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	for name, value := range c.Upstream.Headers.Set {
-		req.Header.Set(name, value)
+		req.Header.Set(name, value.Reveal())
 	}
 	res, err := rt.RoundTrip(req)
 	if err != nil {

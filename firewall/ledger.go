@@ -15,7 +15,7 @@ func (f *Firewall) openLedger(b *BudgetsConfig) error {
 		f.closers = append(f.closers, m.Close)
 		return nil
 	}
-	store, err := budget.NewRedis(budget.RedisOptions{URL: b.Store, Timeout: b.Timeout.Std()})
+	store, err := budget.NewRedis(budget.RedisOptions{URL: b.Store.Reveal(), Timeout: b.Timeout.Std()})
 	if err != nil {
 		return &ConfigError{[]Problem{{"budgets.store", err.Error()}}}
 	}

@@ -149,7 +149,7 @@ func (c *Config) validateUpstream(v *validation) {
 	if c.Upstream.URL != "" {
 		u, err := url.Parse(c.Upstream.URL)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			v.add("upstream.url", "%q is not an http or https URL", c.Upstream.URL)
+			v.add("upstream.url", "%q is not an http or https URL", redactURL(c.Upstream.URL))
 		} else if u.User != nil {
 			v.add("upstream.url", "must not hold credentials: set a header in upstream.headers.set")
 		} else if u.Fragment != "" || u.RawQuery != "" {
@@ -262,7 +262,7 @@ func (b *BundleConfig) validate(v *validation) {
 	u, err := url.Parse(b.URL)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
-		v.add("policy.bundle.url", "%q is not an http or https URL", b.URL)
+		v.add("policy.bundle.url", "%q is not an http or https URL", redactURL(b.URL))
 	case u.Scheme == "http" && b.Signing == "" && !loopback(net.JoinHostPort(u.Hostname(), "80")):
 		v.add("policy.bundle.url", "is plain http: whoever is on the way could write the policy; use https, or sign the bundle")
 	}
@@ -340,7 +340,7 @@ func (c *Config) validateCost(v *validation) {
 func (c *Config) validateBudgets(v *validation) {
 	b := c.Budgets
 	if b.Store != "memory" {
-		u, err := url.Parse(b.Store)
+		u, err := url.Parse(b.Store.Reveal())
 		if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || u.Host == "" {
 			v.add("budgets.store", "must be memory or redis://host:port/db")
 		}

@@ -255,10 +255,13 @@ func (r *reader) yamlError(err error) {
 	if errors.As(err, &many) {
 		for _, e := range many.Errors {
 			message := strings.TrimPrefix(e.Message, "yaml: ")
-			if m := misfit.FindStringSubmatch(message); m != nil {
+			key := r.keys[place{e.Mark.Line, e.Mark.Column}]
+			if holdsSecrets(key) {
+				message = "has a value of the wrong kind"
+			} else if m := misfit.FindStringSubmatch(message); m != nil {
 				message = m[1] + " is not " + expected(m[2])
 			}
-			if key := r.keys[place{e.Mark.Line, e.Mark.Column}]; key != "" {
+			if key != "" {
 				message = key + " " + message
 			}
 			r.problems = append(r.problems, Problem{r.file, e.Mark.Line, e.Mark.Column, message})
@@ -271,6 +274,12 @@ func (r *reader) yamlError(err error) {
 		return
 	}
 	r.problems = append(r.problems, Problem{File: r.file, Message: err.Error()})
+}
+
+// holdsSecrets reports whether a key's value, or one below it, must not be
+// shown.
+func holdsSecrets(key string) bool {
+	return strings.HasPrefix(key, "upstream.headers") || key == "budgets.store"
 }
 
 // misfit is the library's way to say that a value has another type.

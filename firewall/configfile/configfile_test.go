@@ -78,7 +78,7 @@ modes: {COST_LIMIT: report}
 		"cors":         {c.CORS.Upstream, true},
 		"timeout":      {c.Upstream.Timeout.Std(), 250 * time.Millisecond},
 		"max_response": {c.Upstream.MaxResponse, firewall.Size(1 << 20)},
-		"dollar":       {c.Upstream.Headers.Set["x-price"], "5$"},
+		"dollar":       {c.Upstream.Headers.Set["x-price"].Reveal(), "5$"},
 		"relative":     {c.Schema.Files[0], "/etc/graphward/schema.graphql"},
 		"absolute":     {c.Schema.Files[1], "/abs/other.graphql"},
 		"default":      {c.Limits.Depth, 15},

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/textproto"
@@ -354,9 +355,9 @@ func validURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is not a URL", text)
+		return errors.New("is not a URL") // which may hold a password: it is not shown
 	case u.Host == "" || u.User != nil || u.Fragment != "":
-		return fmt.Errorf("%q is not an absolute URL without user and fragment", text)
+		return errors.New("is not an absolute URL without user and fragment")
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http":
