@@ -9,8 +9,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/graphward/graphward/firewall/configfile"
 )
 
 type budgetsCommand struct {
@@ -38,9 +36,9 @@ func (b *budgetsReset) Run(ctx context.Context, c *console) error {
 }
 
 func (b *budgetsClient) ask(ctx context.Context, c *console, method string) error {
-	file, err := configfile.Load(b.Config)
+	file, err := loadConfig(b.Config)
 	if err != nil {
-		return &exitError{exitFailed, err.Error()}
+		return err
 	}
 	admin := file.Config.Admin
 	if admin.Listen == "" || admin.TokenFile == "" {

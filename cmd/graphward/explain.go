@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/graphward/graphward/firewall"
-	"github.com/graphward/graphward/firewall/configfile"
 )
 
 type explainCommand struct {
@@ -44,9 +43,9 @@ func (e *explainCommand) Run(ctx context.Context, c *console) error {
 	case e.Profile != "" || e.DefaultListSize != "" || e.Response != "" || e.Batch != "":
 		return &exitError{exitFailed, "graphward explain: --profile, --default-list-size, --response and --batch go with --schema; with --config the configuration says them"}
 	}
-	file, err := configfile.Load(e.Config)
+	file, err := loadConfig(e.Config)
 	if err != nil {
-		return &exitError{exitFailed, err.Error()}
+		return err
 	}
 	f, err := firewall.New(ctx, file.Config, firewall.Offline())
 	if err != nil {

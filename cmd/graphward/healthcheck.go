@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/graphward/graphward/firewall/configfile"
 )
 
 type healthcheckCommand struct {
@@ -17,9 +15,9 @@ type healthcheckCommand struct {
 func (h *healthcheckCommand) Run(ctx context.Context, c *console) error {
 	url := h.URL
 	if h.Config != "" {
-		file, err := configfile.Load(h.Config)
+		file, err := loadConfig(h.Config)
 		if err != nil {
-			return &exitError{exitFailed, err.Error()}
+			return err
 		}
 		if file.Config.Admin.Listen == "" {
 			return &exitError{exitFailed, h.Config + ": admin.listen is not set, so there is nobody to ask"}

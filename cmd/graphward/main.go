@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/graphward/graphward/firewall/configfile"
 )
 
 // Exit codes of every subcommand.
@@ -44,6 +46,15 @@ type exitError struct {
 }
 
 func (e *exitError) Error() string { return e.message }
+
+// loadConfig reads a configuration for a command that cannot go on without it.
+func loadConfig(path string) (*configfile.File, error) {
+	file, err := configfile.Load(path)
+	if err != nil {
+		return nil, &exitError{exitFailed, err.Error()}
+	}
+	return file, nil
+}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 

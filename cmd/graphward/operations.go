@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/graphward/graphward/firewall"
-	"github.com/graphward/graphward/firewall/configfile"
 	"github.com/graphward/graphward/schema/persisted"
 )
 
@@ -16,15 +15,6 @@ type operationsCommand struct {
 	Diff    operationsDiff    `cmd:"" help:"Say which operations become denied and what they newly read, between two manifests, policies, schemas or configurations."`
 	Publish operationsPublish `cmd:"" help:"Judge a manifest and publish it with its index, to a file or to Redis."`
 	Unused  operationsUnused  `cmd:"" help:"List registered operations that running firewalls have not seen."`
-}
-
-// loadConfig reads a configuration for a command that cannot go on without it.
-func loadConfig(path string) (*configfile.File, error) {
-	file, err := configfile.Load(path)
-	if err != nil {
-		return nil, &exitError{exitFailed, err.Error()}
-	}
-	return file, nil
 }
 
 // judged is what check and diff have in common.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/graphward/graphward/firewall"
-	"github.com/graphward/graphward/firewall/configfile"
 	"github.com/graphward/graphward/policy"
 )
 
@@ -27,9 +26,9 @@ type tested struct {
 }
 
 func (t *testCommand) Run(ctx context.Context, c *console) error {
-	file, err := configfile.Load(t.Config)
+	file, err := loadConfig(t.Config)
 	if err != nil {
-		return &exitError{exitFailed, err.Error()}
+		return err
 	}
 	out := c.out
 	if t.JSON {

@@ -67,11 +67,6 @@ func RateLimit(items ...Item) string {
 	return b.String()
 }
 
-// RetryAfter is the value of Retry-After in seconds (RFC 9110 section 10.2.3), rounded up and at least 1.
-func RetryAfter(d time.Duration) string {
-	return strconv.FormatInt(max(1, ceilSeconds(d)), 10)
-}
-
 func startItem(b *strings.Builder, name string) {
 	if b.Len() > 0 {
 		b.WriteString(", ")

@@ -460,7 +460,7 @@ func TestSlowBody(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m, err := Decode(w, r, Options{BodyTime: 20 * time.Millisecond})
 		if e, ok := errors.AsType[*Error](err); ok {
-			_ = WriteRefusal(w, r, RefusalOf(e), AcceptJSON, true)
+			_ = WriteRefusal(w, r, refusalOf(e), AcceptJSON, true)
 			return
 		}
 		m.Release()

@@ -41,16 +41,6 @@ type Problem struct {
 	Details []byte
 }
 
-// RefusalOf returns the refusal that tells e to the client.
-func RefusalOf(e *Error) *Refusal {
-	return &Refusal{
-		Problems: []Problem{{Code: e.Code, Message: e.Message}},
-		Status:   e.Status,
-		Allow:    e.Allow,
-		Close:    e.Code == CodeRequestTimeout || e.Code == CodeBodyLimit,
-	}
-}
-
 // AppendRefusal appends the body of a refusal: {"errors":[…]}, also used as an
 // element of a batch's answer.
 func AppendRefusal(dst []byte, problems []Problem) []byte {
@@ -118,7 +108,7 @@ func WriteRefusal(w http.ResponseWriter, r *http.Request, f *Refusal, accept Acc
 // the content's.
 func (f *Refusal) SetHeader(h http.Header, status int) {
 	if f.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10))
+		h.Set("Retry-After", strconv.FormatInt(int64((f.RetryAfter-1)/time.Second)+1, 10))
 	}
 	if len(f.Allow) > 0 {
 		h.Set("Allow", strings.Join(f.Allow, ", "))

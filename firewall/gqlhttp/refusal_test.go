@@ -1,6 +1,7 @@
 package gqlhttp
 
 import (
+	"math"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -8,6 +9,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 )
+
+// refusalOf is the refusal that tells e to the client.
+func refusalOf(e *Error) *Refusal {
+	return &Refusal{
+		Problems: []Problem{{Code: e.Code, Message: e.Message}},
+		Status:   e.Status,
+		Allow:    e.Allow,
+		Close:    e.Code == CodeRequestTimeout || e.Code == CodeBodyLimit,
+	}
+}
 
 func TestStatusFor(t *testing.T) {
 	for _, c := range []struct {
@@ -99,16 +110,19 @@ func TestWriteRefusal(t *testing.T) {
 		{"budget", &Refusal{Problems: []Problem{{Code: "BUDGET_EXCEEDED", Message: "m"}}, RetryAfter: 1001 * time.Millisecond}, AcceptJSON, true, 429,
 			`{"errors":[{"message":"m","extensions":{"code":"BUDGET_EXCEEDED"}}]}`,
 			[]string{"Cache-Control: no-store", "Content-Length: 68", "Content-Type: application/json; charset=utf-8", "Retry-After: 2", "X-Content-Type-Options: nosniff"}},
+		{"the longest wait", &Refusal{Problems: []Problem{{Code: "BUDGET_EXCEEDED", Message: "m"}}, RetryAfter: math.MaxInt64}, AcceptJSON, true, 429,
+			`{"errors":[{"message":"m","extensions":{"code":"BUDGET_EXCEEDED"}}]}`,
+			[]string{"Cache-Control: no-store", "Content-Length: 68", "Content-Type: application/json; charset=utf-8", "Retry-After: 9223372037", "X-Content-Type-Options: nosniff"}},
 		{"challenge", &Refusal{Problems: []Problem{{Code: "UNAUTHENTICATED", Message: "m"}}, Challenge: `Bearer error="invalid_token"`}, AcceptJSON, true, 401,
 			`{"errors":[{"message":"m","extensions":{"code":"UNAUTHENTICATED"}}]}`,
 			[]string{"Cache-Control: no-store", "Content-Length: 68", "Content-Type: application/json; charset=utf-8", `Www-Authenticate: Bearer error="invalid_token"`, "X-Content-Type-Options: nosniff"}},
 		{"no challenge", &Refusal{Problems: []Problem{{Code: "UNAUTHENTICATED", Message: "m"}}}, AcceptJSON, true, 401,
 			`{"errors":[{"message":"m","extensions":{"code":"UNAUTHENTICATED"}}]}`,
 			[]string{"Cache-Control: no-store", "Content-Length: 68", "Content-Type: application/json; charset=utf-8", "Www-Authenticate: Bearer", "X-Content-Type-Options: nosniff"}},
-		{"method", RefusalOf(MethodError("m", "POST")), AcceptJSON, true, 405,
+		{"method", refusalOf(MethodError("m", "POST")), AcceptJSON, true, 405,
 			`{"errors":[{"message":"m","extensions":{"code":"METHOD_NOT_ALLOWED"}}]}`,
 			[]string{"Allow: POST", "Cache-Control: no-store", "Content-Length: 71", "Content-Type: application/json; charset=utf-8", "X-Content-Type-Options: nosniff"}},
-		{"body too large", RefusalOf(refuse(CodeBodyLimit, "m")), AcceptJSON, true, 413,
+		{"body too large", refusalOf(refuse(CodeBodyLimit, "m")), AcceptJSON, true, 413,
 			`{"errors":[{"message":"m","extensions":{"code":"BODY_LIMIT"}}]}`,
 			[]string{"Cache-Control: no-store", "Connection: close", "Content-Length: 63", "Content-Type: application/json; charset=utf-8", "X-Content-Type-Options: nosniff"}},
 		{"everything", &Refusal{Problems: []Problem{
@@ -140,7 +154,7 @@ func TestCloseIsForHTTP1(t *testing.T) {
 	r := httptest.NewRequest("POST", "/", nil)
 	r.ProtoMajor = 2
 	w := httptest.NewRecorder()
-	if err := WriteRefusal(w, r, RefusalOf(refuse(CodeBodyLimit, "m")), AcceptJSON, true); err != nil {
+	if err := WriteRefusal(w, r, refusalOf(refuse(CodeBodyLimit, "m")), AcceptJSON, true); err != nil {
 		t.Fatal(err)
 	}
 	if w.Header().Get("Connection") != "" {

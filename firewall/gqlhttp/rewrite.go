@@ -84,16 +84,6 @@ func RewriteErrors(body []byte, o *ErrorOptions) (out []byte, changed bool, _ er
 	return buf.Bytes(), true, nil
 }
 
-// StripSuggestions removes "Did you mean …?" from a body's errors. A body that
-// cannot be read is returned as it is.
-func StripSuggestions(body []byte) ([]byte, bool) {
-	out, changed, err := RewriteErrors(body, &ErrorOptions{StripSuggestions: true})
-	if err != nil {
-		return body, false
-	}
-	return out, changed
-}
-
 // concerns reports whether body may have a member that the options concern:
 // false is certain. It looks for the name anywhere, and gives up on \u, behind
 // which a name might hide.
@@ -145,9 +135,6 @@ const (
 func NewErrorWriter(w io.Writer, o *ErrorOptions) *ErrorWriter {
 	return &ErrorWriter{w: w, o: o}
 }
-
-// Changed reports whether anything written so far was altered.
-func (e *ErrorWriter) Changed() bool { return e.changed }
 
 // Write implements io.Writer. An error is a *[ResponseError] or w's, and final.
 func (e *ErrorWriter) Write(p []byte) (int, error) {

@@ -75,13 +75,3 @@ func (c *cache) put(of digest, v *verdict) {
 	}
 	shard.entries[of] = v
 }
-
-func (c *cache) len() int {
-	n := 0
-	for i := range c.shards {
-		c.shards[i].mu.RLock()
-		n += len(c.shards[i].entries)
-		c.shards[i].mu.RUnlock()
-	}
-	return n
-}

@@ -168,6 +168,16 @@ func TestCandidatesAreBounded(t *testing.T) {
 	}
 }
 
+func (c *cache) len() int {
+	n := 0
+	for i := range c.shards {
+		c.shards[i].mu.RLock()
+		n += len(c.shards[i].entries)
+		c.shards[i].mu.RUnlock()
+	}
+	return n
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	const size = 160
 	c := newCache(size)

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	defaultCacheSize = 10_000
-	realm            = `realm="graphward"`
+	cacheSize = 10_000 // verified tokens or certificates, about
+	realm     = `realm="graphward"`
 )
 
 // Verifier is the [Authenticator] of a [Config]. [Verifier.Close] ends its
@@ -49,7 +49,6 @@ type options struct {
 	transport http.RoundTripper
 	report    func(SourceStatus)
 	refresh   time.Duration
-	cacheSize int
 	peers     bool
 }
 
@@ -70,10 +69,6 @@ func WithReport(f func(SourceStatus)) Option { return func(o *options) { o.repor
 // a key that an issuer removed stays in use. Default (also for 0): 5m.
 func WithRefresh(every time.Duration) Option { return func(o *options) { o.refresh = every } }
 
-// WithCacheSize sets about how many verified tokens are remembered.
-// Default (also for 0): 10,000.
-func WithCacheSize(n int) Option { return func(o *options) { o.cacheSize = n } }
-
 // WithVerifiedPeers says that the listener's tls.Config verifies client
 // certificates by VerifyPeerCertificate or VerifyConnection, as go-spiffe's
 // do, and refuses connections whose certificate does not hold. Such
@@ -85,15 +80,12 @@ func WithVerifiedPeers() Option { return func(o *options) { o.peers = true } }
 // fetches the keys of its issuers, within ctx, which has no meaning once New
 // has returned. The error is a [*ConfigError] or a [*SourceError].
 func New(ctx context.Context, c Config, opts ...Option) (*Verifier, error) {
-	o := options{refresh: defaultRefresh, cacheSize: defaultCacheSize}
+	o := options{refresh: defaultRefresh}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if o.refresh <= 0 {
 		o.refresh = defaultRefresh
-	}
-	if o.cacheSize <= 0 {
-		o.cacheSize = defaultCacheSize
 	}
 	if p := c.Validate(); len(p) > 0 {
 		return nil, &ConfigError{Problems: p}
@@ -103,9 +95,9 @@ func New(ctx context.Context, c Config, opts ...Option) (*Verifier, error) {
 		issuers:      make(map[string]*issuer),
 		clients:      newClientRule(&c),
 		digests:      newDigester(),
-		verified:     newCache(o.cacheSize),
-		opaque:       newCache(o.cacheSize),
-		certificates: newCache(o.cacheSize),
+		verified:     newCache(cacheSize),
+		opaque:       newCache(cacheSize),
+		certificates: newCache(cacheSize),
 		peers:        o.peers,
 		fetch:        newFetcher(o.transport),
 		cancel:       cancel,
