@@ -316,7 +316,7 @@ func (g *generation) prepare() (err error) {
 	c := g.config
 	g.decode = gqlhttp.Options{
 		MaxBody: int(c.Limits.Body), MaxURL: int(c.Limits.URL), MaxHeaders: int(c.Limits.Headers), MaxBatch: c.Limits.Batch,
-		BodyTime: c.Timeouts.Body.Std(), CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
+		BodyTime: bodyBounded, CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
 	}
 	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: c.CORS.Origins,
 		Headers:     slices.Concat(c.CORS.Headers, c.CSRF.Headers, c.clientHeaders()),
@@ -361,6 +361,9 @@ func (g *generation) open(limits schema.Limits, raise persisted.Raise) schema.Li
 	}
 	return limits
 }
+
+// bodyBounded says that ServeHTTP has set the body's deadline already.
+const bodyBounded = -1
 
 func (l *LimitsConfig) compile() schema.Limits {
 	return schema.Limits{

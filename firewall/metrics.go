@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -23,6 +24,12 @@ type metrics struct {
 	reloads      *prometheus.CounterVec
 	certificates *prometheus.CounterVec
 	inFlight     prometheus.Gauge
+
+	// What every allowed operation needs, found once.
+	allowed         prometheus.Counter
+	allowedDuration prometheus.Observer
+	estimatedBy     sync.Map // name of an operation -> prometheus.Observer
+
 	current      prometheus.Gauge
 	panics       prometheus.Counter
 	auditFailed  prometheus.Counter
@@ -57,6 +64,7 @@ func newMetrics() *metrics {
 	m.ratio = histogram("operation_cost_ratio", "Estimated over actual cost, by name of registered operations.",
 		prometheus.ExponentialBuckets(0.25, 2, 12), "operation")
 	m.reloads = counter("reloads_total", "Reloads by result: success, failure.", "result")
+	m.allowed, m.allowedDuration = m.requests.WithLabelValues(audit.Allowed), m.duration.WithLabelValues(audit.Allowed)
 	m.reloads.WithLabelValues("success")
 	m.reloads.WithLabelValues("failure")
 	m.certificates = counter("certificate_reloads_total", "Changed certificate files by config key (tls, upstream.tls) and result: success, failure.", "key", "result")
@@ -95,8 +103,13 @@ const otherOperations = "(unregistered)"
 
 func (m *metrics) observe(rec *audit.Record) {
 	verdict := rec.Verdict
-	m.requests.WithLabelValues(verdict).Inc()
-	m.duration.WithLabelValues(verdict).Observe(rec.Duration.Seconds())
+	if verdict == audit.Allowed {
+		m.allowed.Inc()
+		m.allowedDuration.Observe(rec.Duration.Seconds())
+	} else {
+		m.requests.WithLabelValues(verdict).Inc()
+		m.duration.WithLabelValues(verdict).Observe(rec.Duration.Seconds())
+	}
 	for _, code := range rec.Reported {
 		m.reported.WithLabelValues(tableCode(code)).Inc()
 	}
@@ -107,13 +120,24 @@ func (m *metrics) observe(rec *audit.Record) {
 	if rec.Operation.Registered {
 		name = rec.Operation.Name
 	}
-	m.estimated.WithLabelValues(name).Observe(rec.Cost.Estimate)
+	m.estimatedOf(name).Observe(rec.Cost.Estimate)
 	if rec.Cost.Settled {
 		m.actual.WithLabelValues(name).Observe(rec.Cost.Actual)
 		if rec.Cost.Actual > 0 {
 			m.ratio.WithLabelValues(name).Observe(rec.Cost.Estimate / rec.Cost.Actual)
 		}
 	}
+}
+
+// estimatedOf finds a name's histogram without the hashing and the comparing of
+// labels that the vector does. There are as many as registered names.
+func (m *metrics) estimatedOf(name string) prometheus.Observer {
+	if o, ok := m.estimatedBy.Load(name); ok {
+		return o.(prometheus.Observer)
+	}
+	o := m.estimated.WithLabelValues(name)
+	m.estimatedBy.Store(name, o)
+	return o
 }
 
 func (m *metrics) handler() http.Handler {

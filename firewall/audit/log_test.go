@@ -129,6 +129,36 @@ func TestConcurrentWriters(t *testing.T) {
 	}
 }
 
+// counting counts the writes that an output gets.
+type counting struct{ writes int }
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.writes++
+	return len(p), nil
+}
+
+// TestGather: records that come within gatherPause are one write; under refuse
+// each is written at once.
+func TestGather(t *testing.T) {
+	for mode, want := range map[string]int{Drop: 2, Refuse: 4} {
+		synctest.Test(t, func(t *testing.T) {
+			var out counting
+			l := NewWriter(&out, Config{OnFailure: mode})
+			for n := range 4 {
+				_ = l.Write(record(n))
+				synctest.Wait()
+				time.Sleep(gatherPause / 2)
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+			if out.writes != want {
+				t.Errorf("%s: %d writes, want %d", mode, out.writes, want)
+			}
+		})
+	}
+}
+
 // TestFailingOutput: while the disk is full, drop goes on and refuse
 // refuses; when there is room again, what was queued is written, whole.
 func TestFailingOutput(t *testing.T) {
@@ -139,6 +169,7 @@ func TestFailingOutput(t *testing.T) {
 				l := NewWriter(&out, Config{OnFailure: mode})
 				write := func(n int) error {
 					err := l.Write(record(n))
+					time.Sleep(gatherPause)
 					synctest.Wait()
 					return err
 				}
