@@ -32,7 +32,8 @@ var mutants = map[string][]string{
 		"response_two_objects"},
 	"suggestions":   {"response_suggestion_kept_code", "suggestions_stripped"},
 	// What begins no object is refused all the same.
-	"answer's type": {"response_charset_utf16", "response_no_content_type", "response_plain_text"}
+	"answer's type": {"response_charset_utf16", "response_no_content_type", "response_plain_text"},
+}
 
 // TestMutations switches off one defence at a time, in a process of its own
 // (mutation.go), and demands that exactly the cases that name it fail: every
