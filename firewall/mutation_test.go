@@ -30,7 +30,7 @@ var mutants = map[string][]string{
 		"response_stack_trace_kept_code", "response_stack_trace_masked", "response_suggestion_in_data_position",
 		"response_cache_poisoning_altered", "response_endless_broken", "response_trailing_data", "response_truncated_json",
 		"response_two_objects"},
-	"suggestions":   {"response_suggestion_kept_code", "suggestions_stripped"},
+	"suggestions": {"response_suggestion_kept_code", "suggestions_stripped"},
 	// What begins no object is refused all the same.
 	"answer's type": {"response_charset_utf16", "response_no_content_type", "response_plain_text"},
 }

@@ -1,76 +1,78 @@
 package firewall_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/graphward/graphward/firewall"
 )
 
-// One document, several operations, other variables and callers, all at once:
-// each request gets its own operation, its own variables and its own verdict
-// (CVE-2024-32971, CVE-2025-27097: plans and results of another request).
-func TestParallelRequestsAreNeverSwapped(t *testing.T) {
-	c, _ := laid(t, `package graphward
-
-import rego.v2
-
-allow.Query.user if input.args.id == input.request.headers["x-own"]
-
-allow.Query.node if input.args.id == input.request.headers["x-own"]
-
-allow.User["*"] := true
-
-allow.Post["*"] := true
-`)
-	c.Policy.Headers = []string{"x-own"}
-	f, err := firewall.New(t.Context(), c, firewall.WithHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		out, _ := json.Marshal(map[string]any{"data": map[string]string{"got": string(body)}})
-		_, _ = w.Write(out)
-	})))
+// One document, other variables, operation names and subjects at the same time:
+// each answer is that request's own (CVE-2024-32971, CVE-2025-27097,
+// CVE-2025-31485, Cosmo #2824: caches that gave one caller another's).
+func TestParallelVerdicts(t *testing.T) {
+	base, err := readDir("testdata/base")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	const document = `query A($id: ID!, $short: Boolean!) { user(id: $id) { id name @skip(if: $short) ...F } }
-query B($id: ID!, $short: Boolean!) { node(id: $id) { id ...F } b: node(id: $id) @skip(if: $short) { id } }
-fragment F on User { email @include(if: $short) }`
-	var wg sync.WaitGroup
-	for worker := range 8 {
-		wg.Go(func() {
+	base["graphward.yaml"] = withTokens(base["graphward.yaml"])
+	e := newEnvironment(t, base, inProcess)
+	c := &testCase{files: map[string]string{}}
+	e.upstream.prepare(t, c)
+	const document = `query A($id: ID!, $s: Boolean!) { user(id: $id) { name } secret @skip(if: $s) } query B { secret }`
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	defer client.CloseIdleConnections()
+	tokens := [8]string{}
+	for i := range tokens {
+		tokens[i] = bearer(fmt.Sprintf(`{"sub":"%d","roles":[]}`, i))
+	}
+	var group sync.WaitGroup
+	for worker := range 16 {
+		group.Go(func() {
 			for i := range 100 {
-				name := string(rune('A' + (worker+i)%2))
-				own, asked := fmt.Sprintf("w%d-%d", worker, i), fmt.Sprintf("w%d-%d", worker, i)
-				if i%3 == 0 {
-					asked = "somebody else's"
+				subject, id, skip, name := (worker+i)%8, (worker*3+i*5)%8, i%3 != 0, "A"
+				want := ""
+				switch {
+				case i%7 == 0:
+					name, want = "B", "FORBIDDEN"
+				case !skip:
+					want = "FORBIDDEN" // Query.secret comes before Query.user
+				case subject != id:
+					want = "NOT_YOU"
 				}
-				status, body := asOwner(t, f, own, map[string]any{"query": document, "operationName": name,
-					"variables": map[string]any{"id": asked, "short": i%2 == 0}})
-				if asked != own {
-					if status != http.StatusForbidden {
-						t.Errorf("%s read %s", own, asked)
-					}
-					continue
+				body := fmt.Sprintf(`{"query":%q,"operationName":%q,"variables":{"id":"%d","s":%t}}`, document, name, id, skip)
+				if name == "B" {
+					body = fmt.Sprintf(`{"query":%q,"operationName":"B"}`, document)
 				}
-				want := fmt.Sprintf(`\"variables\":{\"id\":\"%s\",\"short\":%v}`, own, i%2 == 0)
-				if status != http.StatusOK || !strings.Contains(body, want) || !strings.Contains(body, "query "+name+"(") {
-					t.Errorf("%s, operation %s: status %d: %s", own, name, status, body)
+				if got := refusalOf(t, client, e.url, tokens[subject], body); got != want {
+					t.Errorf("subject %d, %s: got %q, want %q", subject, body, got, want)
 				}
 			}
 		})
 	}
-	wg.Wait()
+	group.Wait()
 }
 
-func asOwner(t *testing.T, f *firewall.Firewall, own string, body any) (int, string) {
-	t.Helper()
-	w := postWith(t, f, body, http.Header{"X-Own": {own}})
-	return w.Code, w.Body.String()
+// refusalOf returns the code of the refusal, "" for an answer of upstream's.
+func refusalOf(t *testing.T, client *http.Client, address, token, body string) string {
+	r, err := http.NewRequest(http.MethodPost, "http://"+address+"/graphql", strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return "-"
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+token)
+	res, err := client.Do(r)
+	if err != nil {
+		t.Error(err)
+		return "-"
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return codeOf(text)
 }
