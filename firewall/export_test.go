@@ -1,6 +1,10 @@
 package firewall
 
-import "time"
+import (
+	"time"
+
+	"github.com/graphward/graphward/schema/persisted"
+)
 
 // WithCertificateCheck looks at certificate files more often than once a second.
 func WithCertificateCheck(every time.Duration) Option {
@@ -14,3 +18,6 @@ func SetBackgroundSize(n int64) (undo func()) {
 	backgroundSize = n
 	return func() { backgroundSize = old }
 }
+
+// Manifests is the set that serves.
+func (f *Firewall) Manifests() *persisted.Set { return f.current.Load().store }

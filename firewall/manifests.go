@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,6 +112,7 @@ type manifests struct {
 	stores map[string]*redisstore.Store
 	last   *persisted.Set
 	lastID [32]byte
+	files  []os.FileInfo // of last
 
 	stop  context.CancelFunc
 	woken chan struct{}
@@ -143,7 +145,8 @@ func (g *generation) loadManifests(ctx context.Context, o *options) error {
 	fmt.Fprintf(h, "%x %v %v %v %v %v", rule, c.Operations, c.Cost, c.Modes, o.lenient, c.AllowAll)
 	var sources []persisted.Source
 	var problems []Problem
-	reusable, waiting := true, int64(0)
+	var files []os.FileInfo
+	waiting := int64(0)
 	for i := range c.Operations.Manifests {
 		mc := &c.Operations.Manifests[i]
 		s := persisted.Source{Path: mc.File, Client: mc.Client, Version: mc.Version, Raise: mc.raise()}
@@ -160,7 +163,8 @@ func (g *generation) loadManifests(ctx context.Context, o *options) error {
 			if s.Index, err = m.fileIndex(mc, rule); err != nil {
 				problems = append(problems, Problem{key + ".index", err.Error()})
 			}
-			reusable = stamp(h, mc.File) && reusable
+			info, _ := os.Stat(mc.File) // what is wrong with it is said by loading it
+			files = append(files, info)
 		}
 		if s.Index == nil && !o.lenient {
 			waiting += size(&s)
@@ -171,7 +175,7 @@ func (g *generation) loadManifests(ctx context.Context, o *options) error {
 		return &ConfigError{problems}
 	}
 	id := [32]byte(h.Sum(nil))
-	if reusable && m.last != nil && m.lastID == id {
+	if m.last != nil && m.lastID == id && slices.EqualFunc(m.files, files, sameState) {
 		g.store = m.last
 		return nil
 	}
@@ -186,7 +190,7 @@ func (g *generation) loadManifests(ctx context.Context, o *options) error {
 	for _, p := range set.Problems() {
 		m.log.Warn().Str("entry", p.String()).Msg("a bad entry of a manifest is left out")
 	}
-	g.store, m.last, m.lastID = set, set, id
+	g.store, m.last, m.lastID, m.files = set, set, id, files
 	return nil
 }
 
@@ -282,15 +286,10 @@ func size(s *persisted.Source) int64 {
 	return 0
 }
 
-// stamp writes what tells one state of a file from another; false for a
-// folder, whose files would each have to be asked.
-func stamp(w io.Writer, path string) bool {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
-	}
-	fmt.Fprintf(w, "%s %d %d %v", path, info.Size(), info.ModTime().UnixNano(), info.Sys())
-	return true
+// sameState says that a file has not changed; of a folder, whose files would each
+// have to be asked, it is not known.
+func sameState(a, b os.FileInfo) bool {
+	return a != nil && b != nil && a.Mode().IsRegular() && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // fileIndex reads the index of a manifest file. One that is there by its name

@@ -23,6 +23,7 @@ import (
 
 	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall"
+	"github.com/graphward/graphward/schema/persisted"
 )
 
 // okUpstream is an upstream that says ok.
@@ -538,4 +539,46 @@ func changed(text string) map[string]string {
 		out["another literal"] = text[:i+7] + "1" + text[i+7:]
 	}
 	return out
+}
+
+// A reload for another reason keeps the set as long as its files have not
+// changed; a file that was replaced is read, and so is a folder.
+func TestManifestIsReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "m.json")
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "new"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "new"), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(file, `{"one":"{ posts { id } }"}`)
+	c := registering(t, firewall.ManifestConfig{File: file})
+	f := opened(t, c)
+	reloaded := func(change func(*firewall.Config)) *persisted.Set {
+		t.Helper()
+		next := *c
+		if change != nil {
+			change(&next)
+		}
+		if err := f.Reload(t.Context(), &next); err != nil {
+			t.Fatal(err)
+		}
+		return f.Manifests()
+	}
+	first := f.Manifests()
+	if reloaded(nil) != first || reloaded(func(c *firewall.Config) { c.Responses.Errors = "pass" }) != first {
+		t.Error("it was read again")
+	}
+	if reloaded(func(c *firewall.Config) { c.Limits.Depth = 5 }) == first {
+		t.Error("its documents were not judged by other limits")
+	}
+	put(file, `{"two":"{ posts { id } }"}`) // as long as the first
+	reloaded(nil)
+	if !answers(t, f, "two") || answers(t, f, "one") {
+		t.Error("the file that replaced it was not read")
+	}
 }
