@@ -3,6 +3,7 @@ package firewall
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"sync/atomic"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -173,12 +174,31 @@ func (p *plans) compile(g *generation, document, name string) (*compiled, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := reservedKey(op); err != nil {
+		return nil, err
+	}
 	c := &compiled{op: op, prefix: gqlhttp.AppendPrefix(nil, op.Text, op.Name)}
 	if form, err := g.schema.CanonicalForm(document, g.compile); err == nil {
 		c.form, c.formed = form, true
 	}
 	p.compiled.set(key, c, planBytes(op))
 	return c, nil
+}
+
+// reservedPrefix begins the response keys that are ours alone (DESIGN.md
+// section 5): what stands under one must never have been chosen by a client.
+const reservedPrefix = "graphward_"
+
+func reservedKey(op *schema.Operation) error {
+	if !strings.Contains(op.Text, reservedPrefix) {
+		return nil
+	}
+	for i := range op.Uses {
+		if f := op.Uses[i].Field; strings.HasPrefix(f.Alias, reservedPrefix) {
+			return &callError{code: "GRAPHQL_VALIDATION_FAILED", message: "A response key may not begin with " + reservedPrefix, detail: "response key " + f.Alias}
+		}
+	}
+	return nil
 }
 
 // planBytes estimates what a plan holds: the AST costs about ten times its
