@@ -197,7 +197,11 @@ func (r *comparison) graphward(ctx context.Context, v variant) (*target, error) 
 type burst struct {
 	throughput, p50, p99, cpu float64 // 1/s, s, s, CPU-seconds for 1,000 requests
 	rss                       int64
+	requests                  int
 }
+
+// maxWarmups bounds the bursts before the first round.
+const maxWarmups = 30
 
 // compare loads the targets in turns; the answer has one row of bursts for
 // each, in the order of the rounds. Who comes first changes from round to round.
@@ -206,10 +210,13 @@ func (r *comparison) compare(ctx context.Context, w *workload, targets []*target
 	for i, t := range targets {
 		rows[i].target = t
 		t.resetPeak()
-		if r.command.Warmup > 0 {
-			if _, err := r.burst(ctx, w, t, r.command.Warmup, rate); err != nil {
+		// What turns through many documents is warm when all have been seen.
+		for seen, bursts := 0, 0; r.command.Warmup > 0 && bursts < maxWarmups && (bursts == 0 || seen < w.distinct); bursts++ {
+			b, err := r.burst(ctx, w, t, r.command.Warmup, rate)
+			if err != nil {
 				return nil, err
 			}
+			seen += b.requests
 		}
 	}
 	for round := range rounds {
@@ -249,6 +256,6 @@ func (r *comparison) burst(ctx context.Context, w *workload, t *target, d time.D
 	}
 	return &burst{
 		throughput: float64(got.requests) / got.elapsed.Seconds(), p50: got.quantile(0.5).Seconds(), p99: got.quantile(0.99).Seconds(),
-		cpu: (after - before).Seconds() * 1000 / float64(got.requests), rss: rss,
+		cpu: (after - before).Seconds() * 1000 / float64(got.requests), rss: rss, requests: got.requests,
 	}, nil
 }

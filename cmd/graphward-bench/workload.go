@@ -22,6 +22,7 @@ type workload struct {
 	name     string
 	about    string
 	variants []variant
+	distinct int // documents to be seen before it is warm; 0: one burst warms it
 	next     func(buf []byte, n uint64) request
 }
 
@@ -34,19 +35,19 @@ func workloads(s *scene) []workload {
 		return s.pooled(64, func(int) string { return warmDocument("Warm", "p") }, []string{sizeHeader + ": " + strconv.Itoa(size)})
 	}
 	return []workload{
-		{"warm", "one registered operation, changing variables", []variant{everything}, warm},
-		{"rotation", "2,000 distinct unregistered operations in rotation", []variant{everything},
+		{"warm", "one registered operation, changing variables", []variant{everything}, 0, warm},
+		{"rotation", "2,000 distinct unregistered operations in rotation", []variant{everything}, 2 * 2000,
 			s.pooled(2000, func(i int) string { return warmDocument("Rotation"+strconv.Itoa(i), "p"+strconv.Itoa(i)) }, nil)},
-		{"never", "every document new, 1 KB", []variant{everything}, s.never()},
-		{"denied", "a denied field: refused", []variant{everything}, hostile(s.pooled(64, func(int) string {
+		{"never", "every document new, 1 KB", []variant{everything}, 0, s.never()},
+		{"denied", "a denied field: refused", []variant{everything}, 0, hostile(s.pooled(64, func(int) string {
 			return strings.Replace(warmDocument("Denied", "p"), "  orders(owner", "  salaries\n  orders(owner", 1)
 		}, nil))},
-		{"costly", "too costly: refused", []variant{everything}, hostile(s.pooled(64, func(int) string {
+		{"costly", "too costly: refused", []variant{everything}, 0, hostile(s.pooled(64, func(int) string {
 			return strings.Replace(warmDocument("Costly", "p"), "related(first: 3) {", "related(first: 100) { related(first: 100) { f0 }", 1)
 		}, nil))},
-		{"100KB", "answers of 100 KB", []variant{everything, passing, pricing}, sized(100 << 10)},
-		{"5MB", "answers of 5 MB", []variant{everything, passing, pricing}, sized(5 << 20)},
-		{"mixed", "warm with 1 % hostile", []variant{everything}, s.mixed(warm)},
+		{"100KB", "answers of 100 KB", []variant{everything, passing, pricing}, 0, sized(100 << 10)},
+		{"5MB", "answers of 5 MB", []variant{everything, passing, pricing}, 0, sized(5 << 20)},
+		{"mixed", "warm with 1 % hostile", []variant{everything}, 0, s.mixed(warm)},
 	}
 }
 
