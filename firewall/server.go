@@ -25,7 +25,11 @@ type Server struct {
 
 // Listen opens the listeners of the firewall's configuration. Addresses with
 // port 0 get a free port; see Addr.
-func (f *Firewall) Listen() (*Server, error) {
+func (f *Firewall) Listen() (*Server, error) { return f.ListenContext(context.Background()) }
+
+// ListenContext is Listen that waits for the SPIFFE Workload API no longer than
+// ctx; it has no meaning for the server that it returns.
+func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	c := f.current.Load().config
 	s := &Server{f: f, drain: c.Timeouts.Drain.Std()}
 	quiet := stdlog.New(serverLog{f}, "", 0)
@@ -36,7 +40,7 @@ func (f *Firewall) Listen() (*Server, error) {
 		MaxHeaderBytes: int(c.Limits.Headers) + int(c.Limits.URL), ErrorLog: quiet,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
 	}
-	config, release, err := f.serverTLS(context.Background(), &c.TLS)
+	config, release, err := f.serverTLS(ctx, &c.TLS)
 	if err != nil {
 		return nil, err
 	}
