@@ -262,6 +262,8 @@ type LimitsConfig struct {
 	Headers Size `yaml:"headers"`
 	// Connections held at once; further ones wait in the kernel's queue.
 	Connections int `yaml:"connections"`
+	// Memory for compiled operations, about; what does not fit is compiled again.
+	PlanCache Size `yaml:"plan_cache"`
 	// Requests served at once; further ones are OVERLOADED at once. Where callers can be identified, the last eighth is for those who are.
 	InFlight int `yaml:"in_flight"`
 }
@@ -494,7 +496,7 @@ func DefaultConfig() *Config {
 		Limits: LimitsConfig{
 			Body: 256 << 10, Document: 64 << 10, Tokens: 4000,
 			ShapeLimits: ShapeLimits{Depth: 15, Aliases: 60, RootFields: 20, Directives: 50},
-			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000, InFlight: 4000,
+			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000, PlanCache: 128 << 20, InFlight: 4000,
 		},
 		Operations: OperationsConfig{Compile: CompileFirstUse, BadEntries: BadFatal},
 		Cost:       CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},

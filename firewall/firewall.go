@@ -148,7 +148,7 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 
 // open makes the parts that outlive a generation.
 func (f *Firewall) open(c *Config) (err error) {
-	if f.plans, err = newPlans(); err != nil {
+	if f.plans, err = newPlans(int64(c.Limits.PlanCache)); err != nil {
 		return err
 	}
 	f.closers = append(f.closers, func() error { f.plans.close(); return nil })
@@ -250,6 +250,7 @@ func (f *Firewall) next(ctx context.Context, old *generation, c *Config) (*gener
 	fixed("tls", was.TLS, c.TLS)
 	fixed("timeouts", was.Timeouts, c.Timeouts)
 	fixed("limits.headers", was.Limits.Headers, c.Limits.Headers)
+	fixed("limits.plan_cache", was.Limits.PlanCache, c.Limits.PlanCache)
 	fixed("limits.connections", was.Limits.Connections, c.Limits.Connections)
 	fixed("upstream.tls", was.Upstream.TLS, c.Upstream.TLS)
 	fixed("budgets.store", was.Budgets.Store, c.Budgets.Store)

@@ -62,7 +62,7 @@ type cached struct {
 
 func newDigestCache(maxBytes int64) (*digestCache, error) {
 	c, err := ristretto.NewCache(&ristretto.Config[uint64, cached]{
-		NumCounters: maxBytes / 1024, MaxCost: maxBytes, BufferItems: 64, IgnoreInternalCost: true,
+		NumCounters: max(1024, maxBytes/1024), MaxCost: maxBytes, BufferItems: 64, IgnoreInternalCost: true,
 	})
 	if err != nil {
 		return nil, err
@@ -82,16 +82,16 @@ func (c *digestCache) set(key [32]byte, value any, bytes int64) {
 	c.cache.Set(binary.LittleEndian.Uint64(key[:]), cached{key, value}, bytes)
 }
 
-// planCacheBytes bounds each of the two caches.
-const planCacheBytes = 256 << 20
-
-func newPlans() (*plans, error) {
-	a, err := newDigestCache(planCacheBytes)
+// newPlans makes the two caches, which share limits.plan_cache: an operation is
+// held by both, and counted in both.
+func newPlans(maxBytes int64) (*plans, error) {
+	a, err := newDigestCache(maxBytes / 2)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newDigestCache(planCacheBytes)
+	b, err := newDigestCache(maxBytes / 2)
 	if err != nil {
+		a.cache.Close()
 		return nil, err
 	}
 	return &plans{compiled: a, plans: b}, nil
@@ -201,8 +201,8 @@ func reservedKey(op *schema.Operation) error {
 	return nil
 }
 
-// planBytes estimates what a plan holds: the AST costs about ten times its
-// text, each field use about 200 bytes.
+// planBytes is what a cached operation holds, with its program, its binding and
+// the upstream body's beginning.
 func planBytes(op *schema.Operation) int64 {
-	return int64(12*len(op.Text) + 200*len(op.Uses) + 1024)
+	return int64(op.Size() + op.Size()/2 + 2*len(op.Text) + 1024)
 }

@@ -296,7 +296,7 @@ func (c *Config) validateLimits(v *validation) {
 	}{{"body", int64(l.Body)}, {"document", int64(l.Document)}, {"tokens", int64(l.Tokens)}, {"depth", int64(l.Depth)},
 		{"aliases", int64(l.Aliases)}, {"root_fields", int64(l.RootFields)}, {"directives", int64(l.Directives)},
 		{"fragments", int64(l.Fragments)}, {"value_depth", int64(l.ValueDepth)}, {"list_items", int64(l.ListItems)},
-		{"batch", int64(l.Batch)}, {"url", int64(l.URL)}, {"headers", int64(l.Headers)}, {"connections", int64(l.Connections)}, {"in_flight", int64(l.InFlight)}} {
+		{"batch", int64(l.Batch)}, {"url", int64(l.URL)}, {"headers", int64(l.Headers)}, {"connections", int64(l.Connections)}, {"plan_cache", int64(l.PlanCache)}, {"in_flight", int64(l.InFlight)}} {
 		v.positive("limits."+n.key, n.value)
 	}
 	for _, code := range slices.Sorted(maps.Keys(c.Modes)) {
