@@ -41,6 +41,8 @@ type exchange struct {
 	// held and open are what a panic must settle and finish.
 	held budget.Receipt
 	open *audit.Record
+	// cut: the answer was given up on purpose, with all settled and recorded.
+	cut bool
 }
 
 // answer remembers whether the header section is out.
@@ -253,6 +255,9 @@ func (x *exchange) recover() {
 	p := recover()
 	if p == nil {
 		return
+	}
+	if x.cut {
+		panic(http.ErrAbortHandler)
 	}
 	x.f.settle(context.WithoutCancel(x.r.Context()), x.held, -1)
 	rec := x.open

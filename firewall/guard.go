@@ -112,6 +112,7 @@ func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer)
 			rec.Code = ""
 		}
 		x.finish(rec)
+		x.cut = true
 		panic(http.ErrAbortHandler)
 	}
 }
