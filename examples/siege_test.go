@@ -163,11 +163,14 @@ func lay(t *testing.T, change func(config string) string) *siege {
 		t.Fatal(err)
 	}
 	config := strings.NewReplacer(
-		"listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "127.0.0.1:9090", "localhost:0", "http://127.0.0.1:4000", "http://"+upstream,
-		"timeout: 10s", "timeout: 2s", "policy:\n", "policy:\n  timeout: 10s\n",
+		"listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "127.0.0.1:9090}", "localhost:0, token_file: operator}", "http://127.0.0.1:4000", "http://"+upstream,
+		"timeout: 10s", "timeout: 30s", "policy:\n", "policy:\n  timeout: 10s\n",
 		"20000/1m", "1000000000/1m", "100000/1m", "1000000000/1m", "600/1m", "100000000/1m", "1200/1m", "100000000/1m", "120/1m", "100000000/1m",
 		"in_flight: 20", "in_flight: 500", "in_flight: 50", "in_flight: 500", "in_flight: 5", "in_flight: 500", "5/1m", "100000000/1m",
 	).Replace(string(text))
+	if err := os.WriteFile(filepath.Join(s.dir, "operator"), []byte(operatorToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte(change(config)), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -237,10 +240,19 @@ func eventually(limit time.Duration, ask func() error) error {
 	}
 }
 
+// operatorToken opens the admin listener of a siege, which is on loopback and
+// gone with it.
+const operatorToken = "a-token-of-this-test-and-of-nothing-else"
+
 // fromAdmin reads a page of the admin listener.
 func (s *siege) fromAdmin(page string) (string, error) {
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	res, err := c.Get("http://" + s.admin + page)
+	r, err := http.NewRequest(http.MethodGet, "http://"+s.admin+page, nil)
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+operatorToken)
+	res, err := c.Do(r)
 	if err != nil {
 		return "", err
 	}
@@ -281,8 +293,8 @@ type shot struct {
 // transient are the refusals that a failing upstream or store explains.
 var transient = map[string]int{"UPSTREAM_ERROR": 502, "UPSTREAM_TIMEOUT": 504, "OVERLOADED": 503}
 
-// verdict checks an answer. late says that it is a refusal of transient.
-func (x *shot) verdict(status int, header http.Header, body []byte) (late bool, wrong error) {
+// verdict checks an answer. late is the status of a refusal of transient, else 0.
+func (x *shot) verdict(status int, body []byte) (late int, wrong error) {
 	var answer struct {
 		Errors []struct {
 			Message    string
@@ -294,10 +306,10 @@ func (x *shot) verdict(status int, header http.Header, body []byte) (late bool, 
 		return fmt.Errorf("%s: %s: status %d, %.300s", x.name, fmt.Sprintf(format, args...), status, body)
 	}
 	if bytes.Contains(body, []byte(shop.Planted)) {
-		return false, describe("a planted secret came out")
+		return 0, describe("a planted secret came out")
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return false, describe("not JSON: %v", err)
+		return 0, describe("not JSON: %v", err)
 	}
 	code := ""
 	if len(answer.Errors) > 0 && answer.Data == nil {
@@ -306,18 +318,18 @@ func (x *shot) verdict(status int, header http.Header, body []byte) (late bool, 
 	if want, ok := transient[code]; ok && x.code != code {
 		forwarded := code != "OVERLOADED"
 		if status != want || forwarded && x.code != "" {
-			return false, describe("want %d %s", x.status, x.code)
+			return 0, describe("want %d %s", x.status, x.code)
 		}
-		return true, nil
+		return status, nil
 	}
 	right := code == x.code
 	if x.code != "" && strings.HasPrefix(code, "CHAOS_") {
 		right = strings.Contains(x.body, "internalNotes")
 	}
 	if status != x.status || !right || !bytes.Contains(body, []byte(x.holds)) {
-		return false, describe("want %d %q with %s", x.status, x.code, x.holds)
+		return 0, describe("want %d %q with %s", x.status, x.code, x.holds)
 	}
-	return false, nil
+	return 0, nil
 }
 
 // arsenal makes the n-th shot; one in five is hostile.
@@ -405,7 +417,6 @@ type tally struct {
 	shots, late, wrong atomic.Uint64
 	mu                 sync.Mutex
 	examples           []string
-	codes              sync.Map // late code -> *atomic.Uint64
 }
 
 func (t *tally) bad(err error) {
@@ -438,9 +449,9 @@ func (s *siege) attack(ctx context.Context, workers int, transientAllowed bool) 
 				switch {
 				case err != nil:
 					out.bad(err)
-				case late && !transientAllowed:
-					out.bad(fmt.Errorf("%s: a transient refusal though all is well", x.name))
-				case late:
+				case late != 0 && !transientAllowed:
+					out.bad(fmt.Errorf("%s: %d though all is well", x.name, late))
+				case late != 0:
 					out.late.Add(1)
 				}
 			}
@@ -450,7 +461,7 @@ func (s *siege) attack(ctx context.Context, workers int, transientAllowed bool) 
 	return &out
 }
 
-func (s *siege) fire(rt http.RoundTripper, x *shot) (late bool, err error) {
+func (s *siege) fire(rt http.RoundTripper, x *shot) (late int, err error) {
 	target, method := x.target, x.method
 	if target == "" {
 		target = "/graphql"
@@ -468,7 +479,7 @@ func (s *siege) fire(rt http.RoundTripper, x *shot) (late bool, err error) {
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+s.data+target, body)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	r.ContentLength = int64(len(x.body))
 	r.Header.Set("Accept", "application/graphql-response+json")
@@ -486,17 +497,17 @@ func (s *siege) fire(rt http.RoundTripper, x *shot) (late bool, err error) {
 	}
 	res, err := rt.RoundTrip(r)
 	if err != nil {
-		return false, fmt.Errorf("%s: no answer: %w", x.name, err)
+		return 0, fmt.Errorf("%s: no answer: %w", x.name, err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		return false, fmt.Errorf("%s: cut answer: %w", x.name, err)
+		return 0, fmt.Errorf("%s: cut answer: %w", x.name, err)
 	}
 	if res.Close != x.closes {
-		return false, fmt.Errorf("%s: status %d, the connection's end is %v", x.name, res.StatusCode, res.Close)
+		return 0, fmt.Errorf("%s: status %d, the connection's end is %v", x.name, res.StatusCode, res.Close)
 	}
-	return x.verdict(res.StatusCode, res.Header, text)
+	return x.verdict(res.StatusCode, text)
 }
 
 // residentSet is the process's RSS in bytes (Linux).

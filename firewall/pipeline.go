@@ -65,7 +65,13 @@ func (x *exchange) serve(ctx context.Context) {
 	}
 	x.ip = identity.ClientIP(x.r, g.trusted)
 
-	held, err := g.admitIP(ctx, f.ledger, x.ip, calls)
+	admitted := ctx
+	if decodeErr != nil {
+		// A body that came too late or broke off has ended the context; it is
+		// counted all the same, and gets its own answer.
+		admitted = context.WithoutCancel(ctx)
+	}
+	held, err := g.admitIP(admitted, f.ledger, x.ip, calls)
 	defer func() { held.release(ctx) }()
 	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) || x.stop(StageSettle, f.auditable()) {
 		return

@@ -17,12 +17,23 @@ type admission struct {
 	receipt budget.Receipt
 }
 
-// release gives slots back. Requests that were counted stay counted.
+// release gives slots back. Requests that were counted stay counted. It
+// outlives the request's context, because the client may be gone; what the
+// ledger cannot be told expires by itself.
 func (a admission) release(ctx context.Context) {
-	if a.ledger != nil && len(a.receipt.Charges) > 0 {
-		_ = a.ledger.Settle(ctx, a.receipt, nil)
+	if a.ledger == nil || len(a.receipt.Charges) == 0 {
+		return
 	}
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+		defer cancel()
+	}
+	_ = a.ledger.Settle(ctx, a.receipt, nil)
 }
+
+// settleTime bounds what is still to be settled after a request.
+const settleTime = 2 * time.Second
 
 // admitIP counts requests against the address before anything dear: what is
 // refused on the way to an identity (401, bad JSON, unknown ids) stays counted
@@ -151,7 +162,7 @@ func (f *Firewall) settle(ctx context.Context, r budget.Receipt, actual float64)
 	if len(r.Charges) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	var amounts []float64
 	if actual >= 0 {

@@ -41,6 +41,9 @@ func (l *tracked) Spend(ctx context.Context, charges []budget.Charge) (budget.Re
 }
 
 func (l *tracked) Settle(ctx context.Context, r budget.Receipt, actual []float64) error {
+	if err := ctx.Err(); err != nil {
+		return err // as a shared store would
+	}
 	l.mu.Lock()
 	l.open--
 	if strings.HasSuffix(r.Charges[0].Key, "}cost") {

@@ -1,0 +1,395 @@
+package firewall_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/graphward/graphward/firewall"
+	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/identity"
+)
+
+// behind starts a backend and a firewall in front of it.
+func behind(t *testing.T, backend http.HandlerFunc, change func(*firewall.Config), opts ...firewall.Option) *guarded {
+	t.Helper()
+	up := httptest.NewServer(backend)
+	t.Cleanup(up.Close)
+	return guard(t, func(c *firewall.Config) {
+		c.Upstream.URL = up.URL
+		change(c)
+	}, opts...)
+}
+
+func answerFine(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, fine)
+}
+
+func soon(c *firewall.Config) {
+	d := firewall.Duration(200 * time.Millisecond)
+	c.Timeouts.Header, c.Timeouts.Body, c.Timeouts.Idle, c.Timeouts.Write = d, d, d, d
+}
+
+func connect(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// A client that stops in the middle is told so where there is a request to
+// answer, and its connection ends.
+func TestSlowClient(t *testing.T) {
+	const head = "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+	for name, c := range map[string]struct{ send, status string }{
+		"nothing":               {"", ""},
+		"half a request line":   {"POST /gra", "400"},
+		"half a header section": {head + "X-A: ", ""},
+		"no body":               {head + "Content-Length: 50\r\n\r\n", "408"},
+		"half a body":           {head + "Content-Length: 50\r\n\r\n{\"query\":", "408"},
+		"half a chunk":          {head + "Transfer-Encoding: chunked\r\n\r\n50\r\n{\"query\":", "408"},
+		"half a body elsewhere": {strings.Replace(head, "/graphql", "/other", 1) + "Content-Length: 50\r\n\r\n{", "404"},
+		"idle after an answer":  {head + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(streamQuery), streamQuery), "200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := behind(t, answerFine, soon)
+			conn := connect(t, g.address)
+			if _, err := io.WriteString(conn, c.send); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(conn) // until the firewall closes
+			if err != nil && !strings.Contains(err.Error(), "reset") {
+				t.Fatalf("%q, %v", got, err)
+			}
+			status := ""
+			if s, ok := strings.CutPrefix(string(got), "HTTP/1.1 "); ok {
+				status = s[:3]
+			}
+			if status != c.status || strings.Count(string(got), "HTTP/1.1 ") > 1 {
+				t.Errorf("%.300q, want status %q", got, c.status)
+			}
+		})
+	}
+}
+
+// large streams an answer that no socket buffer holds.
+func large(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"data":"`)
+	part := strings.Repeat("x", 64<<10)
+	for range 40 << 20 / len(part) {
+		if _, err := io.WriteString(w, part); err != nil {
+			return
+		}
+	}
+	_, _ = io.WriteString(w, `"}`)
+}
+
+func roomy(c *firewall.Config) { c.Upstream.MaxResponse = 64 << 20 }
+
+// A client that reads nothing, or leaves, frees what it held: its slot, its
+// charge, the upstream connection (goleak).
+func TestClientStopsReading(t *testing.T) {
+	const post = "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+	for name, leave := range map[string]bool{"reads nothing": false, "leaves": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := behind(t, large, func(c *firewall.Config) {
+				roomy(c)
+				c.Timeouts.Write = firewall.Duration(300 * time.Millisecond)
+				if leave {
+					c.Timeouts.Write = firewall.Duration(patience)
+				}
+			})
+			conn := connect(t, g.address)
+			fmt.Fprintf(conn, post, len(streamQuery), streamQuery)
+			if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			if leave {
+				conn.Close()
+			}
+			g.aborted(t)
+		})
+	}
+}
+
+// aborted waits for the one record and wants it to say that the client did not
+// take its answer; the upstream did its work, so the charge stands.
+func (g *guarded) aborted(t *testing.T) {
+	t.Helper()
+	lines := g.records.wait(1)
+	var record struct {
+		Verdict, Code string
+		Aborted       bool
+	}
+	if len(lines) != 1 || json.Unmarshal([]byte(lines[0]), &record) != nil || !record.Aborted || record.Verdict != audit.Failed || record.Code != "" {
+		t.Fatalf("records: %q", lines)
+	}
+	if _, refunds, stands := g.ledger.state(); refunds != 0 || stands != 1 {
+		t.Errorf("%d charges refunded and %d standing, want 0 and 1", refunds, stands)
+	}
+}
+
+// On HTTP/2 a client can hold one stream's window shut on a connection that
+// flows.
+func TestClientHoldsStreamWindow(t *testing.T) {
+	ca := newCA(t, "test", "")
+	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	writeCertificate(t, issue(t, ca, local), cert, key)
+	g := behind(t, large, func(c *firewall.Config) {
+		roomy(c)
+		c.TLS.Mode, c.TLS.CertFile, c.TLS.KeyFile = "on", cert, key
+		c.Timeouts.Write = firewall.Duration(300 * time.Millisecond)
+	})
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequest(http.MethodPost, "https://"+g.address+"/graphql", strings.NewReader(streamQuery))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.ProtoMajor != 2 {
+		t.Fatalf("spoke %s", res.Proto)
+	}
+	lines := g.records.wait(1)
+	if len(lines) != 1 || !strings.Contains(lines[0], `"aborted":true`) {
+		t.Fatalf("records: %q", lines)
+	}
+}
+
+// Pipelined requests are answered one by one, in order.
+func TestPipelined(t *testing.T) {
+	g := behind(t, answerFine, func(*firewall.Config) {})
+	conn := connect(t, g.address)
+	const n = 20
+	var all strings.Builder
+	for i := range n {
+		body := streamQuery
+		if i%2 == 1 {
+			body = `{"query":"{ nothing }"}`
+		}
+		fmt.Fprintf(&all, "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nAccept: application/graphql-response+json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}
+	if _, err := io.WriteString(conn, all.String()); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	for i := range n {
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != []int{200, 400}[i%2] {
+			t.Errorf("answer %d: status %d, %v", i, res.StatusCode, err)
+		}
+	}
+}
+
+// Beyond limits.connections a connection waits; it is served when one ends.
+func TestMaxConnections(t *testing.T) {
+	g := behind(t, answerFine, func(c *firewall.Config) { c.Limits.Connections = 2 })
+	held := []net.Conn{connect(t, g.address), connect(t, g.address)}
+	request := fmt.Sprintf("POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(streamQuery), streamQuery)
+	status := func(c net.Conn) int {
+		t.Helper()
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		return res.StatusCode
+	}
+	for _, c := range held {
+		if _, err := io.WriteString(c, request); err != nil || status(c) != http.StatusOK {
+			t.Fatalf("a held connection is not served: %v", err)
+		}
+	}
+	third := connect(t, g.address)
+	if _, err := io.WriteString(third, request); err != nil {
+		t.Fatal(err)
+	}
+	if n := g.records.count(); n != 2 {
+		t.Errorf("%d requests were judged, want 2", n)
+	}
+	held[0].Close()
+	if s := status(third); s != http.StatusOK {
+		t.Errorf("status %d", s)
+	}
+}
+
+// stuck is a backend that answers when it is let go.
+type stuck struct {
+	inside  atomic.Int64
+	entered chan struct{}
+	leave   chan struct{}
+}
+
+func newStuck() *stuck { return &stuck{entered: make(chan struct{}, 1000), leave: make(chan struct{})} }
+
+func (s *stuck) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	s.inside.Add(1)
+	s.entered <- struct{}{}
+	<-s.leave
+	answerFine(w, r)
+}
+
+// What is beyond limits.in_flight is refused while what was admitted goes on;
+// nothing of it reaches the backend, and nothing waits.
+func TestOverload(t *testing.T) {
+	const room, flood = 8, 200
+	back := newStuck()
+	g := behind(t, back.ServeHTTP, func(c *firewall.Config) { c.Limits.InFlight = room })
+	statuses := make(chan int, room)
+	for range room {
+		go func() {
+			res, _, err := askOnce(g.address)
+			if err != nil {
+				t.Error(err)
+				statuses <- 0
+				return
+			}
+			statuses <- res.StatusCode
+		}()
+	}
+	for range room {
+		<-back.entered
+	}
+	var group sync.WaitGroup
+	for range flood {
+		group.Go(func() {
+			res, body, err := askOnce(g.address)
+			if err != nil || res.StatusCode != http.StatusServiceUnavailable || codeOf(body) != "OVERLOADED" || res.Header.Get("Retry-After") == "" {
+				t.Errorf("%v, %s, %v", res, body, err)
+			}
+		})
+	}
+	group.Wait() // all of it, while the admitted still wait
+	if n := back.inside.Load(); n != room {
+		t.Errorf("%d requests reached the backend, want %d", n, room)
+	}
+	close(back.leave)
+	for range room {
+		if s := <-statuses; s != http.StatusOK {
+			t.Errorf("an admitted request got %d", s)
+		}
+	}
+	if res, _, err := askOnce(g.address); err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("after the flood: %v, %v", res, err)
+	}
+}
+
+// byHeader knows everybody who sends an Authorization header.
+type byHeader struct{}
+
+func (byHeader) Authenticate(r *http.Request) (*identity.Identity, error) {
+	if r.Header.Get("Authorization") == "" {
+		return &identity.Identity{Method: "anonymous"}, nil
+	}
+	return &identity.Identity{Authenticated: true, Subject: "a", Issuer: "b", Method: "jwt"}, nil
+}
+
+// The last eighth of limits.in_flight is for callers who are identified.
+func TestOverloadKeepsRoomForTheKnown(t *testing.T) {
+	back := newStuck()
+	g := behind(t, back.ServeHTTP, func(c *firewall.Config) { c.Limits.InFlight = 8 }, firewall.WithAuthenticator(byHeader{}))
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer close(back.leave)
+	for range 7 {
+		group.Go(func() {
+			if res, _, err := askOnce(g.address); err != nil || res.StatusCode != http.StatusOK {
+				t.Errorf("%v, %v", res, err)
+			}
+		})
+	}
+	for range 7 {
+		<-back.entered
+	}
+	if res, body, err := askOnce(g.address); err != nil || codeOf(body) != "OVERLOADED" {
+		t.Errorf("an unknown caller took the room of the known: %v, %v", res, err)
+	}
+	group.Go(func() {
+		r, _ := http.NewRequest(http.MethodPost, "http://"+g.address+"/graphql", strings.NewReader(streamQuery))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer x")
+		transport := &http.Transport{DisableKeepAlives: true}
+		res, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("a known caller got %d", res.StatusCode)
+		}
+	})
+	<-back.entered
+}
+
+// No request holds more than a small multiple of limits.body while the backend
+// works, client and backend of this process included.
+func TestMemoryPerRequest(t *testing.T) {
+	const n = 100
+	back := newStuck()
+	g := behind(t, back.ServeHTTP, func(*firewall.Config) {})
+	body := fmt.Sprintf(`{"query":"query($id: String!) { artist(id: $id) { name } }","variables":{"id":"%s"}}`, strings.Repeat("x", 250<<10))
+	var before, during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var group sync.WaitGroup
+	for range n {
+		group.Go(func() {
+			transport := &http.Transport{DisableKeepAlives: true}
+			r, _ := http.NewRequest(http.MethodPost, "http://"+g.address+"/graphql", strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			res, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Error(err)
+				back.entered <- struct{}{}
+				return
+			}
+			defer res.Body.Close()
+			if text, err := io.ReadAll(res.Body); err != nil || codeOf(text) != "" {
+				t.Errorf("%s, %v", text, err)
+				back.entered <- struct{}{}
+			}
+		})
+	}
+	for range n {
+		<-back.entered
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&during)
+	close(back.leave)
+	group.Wait()
+	each := (int64(during.HeapAlloc) - int64(before.HeapAlloc)) / n
+	t.Logf("%d KiB for each request with a body of %d KiB", each>>10, len(body)>>10)
+	if each > 6*int64(len(body)) {
+		t.Errorf("each request holds %d KiB, its body has %d KiB", each>>10, len(body)>>10)
+	}
+}
