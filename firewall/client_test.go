@@ -303,10 +303,10 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// byHeader knows everybody who sends an Authorization header.
-type byHeader struct{}
+// knownByHeader knows everybody who sends an Authorization header.
+type knownByHeader struct{}
 
-func (byHeader) Authenticate(r *http.Request) (*identity.Identity, error) {
+func (knownByHeader) Authenticate(r *http.Request) (*identity.Identity, error) {
 	if r.Header.Get("Authorization") == "" {
 		return &identity.Identity{Method: "anonymous"}, nil
 	}
@@ -316,7 +316,7 @@ func (byHeader) Authenticate(r *http.Request) (*identity.Identity, error) {
 // The last eighth of limits.in_flight is for callers who are identified.
 func TestOverloadKeepsRoomForTheKnown(t *testing.T) {
 	back := newStuck()
-	g := behind(t, back.ServeHTTP, func(c *firewall.Config) { c.Limits.InFlight = 8 }, firewall.WithAuthenticator(byHeader{}))
+	g := behind(t, back.ServeHTTP, func(c *firewall.Config) { c.Limits.InFlight = 8 }, firewall.WithAuthenticator(knownByHeader{}))
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer close(back.leave)
