@@ -48,9 +48,26 @@ func (a *analyser) warnUnused(r *report) {
 				continue
 			}
 			warned[head] = true
+			if meant := meantEntry(string(first)); meant != "" && m.Package.Path.String() == "data.graphward" {
+				// What nobody asks restricts nothing: a misspelt deny would open
+				// what it was meant to shut (GHSA-g8jh-vg5j-4h3f).
+				r.add(rule.Head.Location, "nothing uses %s, and graphward does not ask for it; did you mean %q? A helper of that name must be used, or have another", head, meant)
+				continue
+			}
 			r.warn(rule.Head.Location, "nothing uses %s, and graphward does not ask for it", head)
 		}
 	}
+}
+
+// meantEntry is the entry point that an unused rule's name is likely to mean;
+// empty for none.
+func meantEntry(name string) string {
+	for _, entry := range slices.Sorted(maps.Keys(entryKinds)) {
+		if strings.HasPrefix(name, entry[:min(4, len(entry)-1)]) || distance(name, entry, 1) <= 1 {
+			return entry
+		}
+	}
+	return ""
 }
 
 // missing follows a path through rules and data together. It returns the

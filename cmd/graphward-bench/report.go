@@ -74,7 +74,7 @@ func (r *report) add(name, about string, rate float64, rows []row) {
 			values, ratios := make([]float64, len(base)), make([]float64, len(base))
 			for i := range base {
 				values[i] = field(row.bursts[i])
-				ratios[i] = values[i] / field(base[i])
+				ratios[i] = quotient(values[i], field(base[i]))
 			}
 			return median(values), newRatio(ratios)
 		}
@@ -88,6 +88,15 @@ func (r *report) add(name, about string, rate float64, rows []row) {
 		w.Targets = append(w.Targets, t)
 	}
 	r.Workloads = append(r.Workloads, w)
+}
+
+// quotient is 0 where a burst was too short for the clock to show anything:
+// /proc counts CPU in steps of 10 ms.
+func quotient(value, base float64) float64 {
+	if base == 0 || math.IsNaN(value) || math.IsNaN(base) {
+		return 0
+	}
+	return value / base
 }
 
 func median(values []float64) float64 {

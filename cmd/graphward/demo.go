@@ -99,6 +99,7 @@ func (d *demoCommand) adapt(upstream string) func(*firewall.Config) {
 		c.Admin.Listen = ""
 		c.Upstream.URL = "http://" + upstream + "/graphql"
 		c.Responses.Explain = true
+		c.Policy.Timeout = firewall.Duration(10 * time.Second) // the machine may be busy with other things
 		c.Audit.Output = audit.Off
 		if d.Audit {
 			c.Audit.Output = audit.Stderr
