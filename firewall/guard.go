@@ -100,8 +100,7 @@ func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer)
 	case err == nil:
 		x.settled(ctx, rec)
 	case x.w.status == 0:
-		x.settleFailed(ctx, err)
-		x.refuseCall(rec, refuse(StageGuard, err))
+		x.unanswered(ctx, rec, StageGuard, err)
 	default:
 		// The header section is out: only cutting the connection says that
 		// the answer is not whole.
@@ -127,6 +126,20 @@ func (x *exchange) settled(ctx context.Context, rec *audit.Record) {
 	x.f.settle(ctx, x.held, actual)
 	rec.Verdict, rec.Status = audit.Allowed, x.w.status
 	x.finish(rec)
+}
+
+// unanswered ends a call that has no answer to pass on. A client that has left
+// is told nothing, and its leaving is no failure of the upstream's.
+func (x *exchange) unanswered(ctx context.Context, rec *audit.Record, stage Stage, err error) {
+	x.settleFailed(ctx, err)
+	if !clientGone(x.r.Context()) {
+		x.refuseCall(rec, refuse(stage, err))
+		return
+	}
+	rec.Verdict, rec.Aborted, rec.Stage, rec.Message = audit.Failed, true, string(stage), "the client left before the answer"
+	x.finish(rec)
+	x.cut = true
+	panic(http.ErrAbortHandler)
 }
 
 // settleFailed gives the charge back where the upstream cannot have seen the

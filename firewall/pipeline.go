@@ -112,8 +112,7 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string
 	x.held, x.open = receipt, record
 	out, err := x.f.forward(ctx, x, v, m.Calls[0].Extensions)
 	if err != nil {
-		x.settleFailed(ctx, err)
-		x.refuseCall(record, refuse(StageForward, err))
+		x.unanswered(ctx, record, StageForward, err)
 		return
 	}
 	x.respond(ctx, v, out)

@@ -134,7 +134,9 @@ func (f *Firewall) openUpstreamTLS(ctx context.Context, c *UpstreamTLSConfig, di
 		}()
 		closer(func() error { return nil })
 	}
-	return &upstreamTLS{dialer, m.get}, nil
+	// Only the watcher looks at the files: a change that a dial saw first would
+	// leave the connections that are open on the old certificate.
+	return &upstreamTLS{dialer, m.current.Load}, nil
 }
 
 func (c *UpstreamTLSConfig) files() (names []string) {
