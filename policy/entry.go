@@ -93,6 +93,9 @@ func (c *collector) collect(modules map[string]*ast.Module) {
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		m := modules[name]
 		pkg := packagePath(m)
+		for _, rule := range m.Rules {
+			c.checkEvery(rule)
+		}
 		if len(pkg) > 1 && pkg[0] == packageName && !c.checkSubpackage(m, pkg[1]) {
 			delete(modules, name)
 		}
