@@ -2,6 +2,7 @@ package persisted
 
 import (
 	"errors"
+	"sync"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,9 +55,14 @@ func TestRaise(t *testing.T) {
 		{"id":"bad","body":"{"},
 		{"id":"a","body":"{a}","limits":{"depth":20,"cost":9000.5}},
 		{"id":"b","body":"{b}"}]}`
-	var judged []string
+	var (
+		mu     sync.Mutex // documents are judged side by side
+		judged []string
+	)
 	set, err := Load(t.Context(), []Source{{Path: "m", Content: []byte(manifest), Raise: Raise{Aliases: 70}}}, Options{
 		Canonical: textForm, SkipBad: true, Accept: func(d *Document) error {
+			mu.Lock()
+			defer mu.Unlock()
 			judged = append(judged, d.ID)
 			if d.ID == "bad" {
 				return errors.New("not accepted")
