@@ -2,10 +2,10 @@ package persisted
 
 import (
 	"errors"
-	"sync"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
