@@ -79,6 +79,18 @@ type Decision struct {
 	ReadsSubject, ReadsRequest bool
 	// Revision identifies the policy: Engine.Revision.
 	Revision string
+	// Guards are what an allowed operation's answer must be guarded against;
+	// empty: nothing.
+	Guards []Guard
+	// Drops are the list fields whose denied items are left out of the answer
+	// (drop.T.f) instead of becoming null, by node and object type.
+	Drops []Drop
+}
+
+// Drop is a list field of the document whose denied items are left out.
+type Drop struct {
+	Field *gql.Field
+	Types schema.TypeSet
 }
 
 // Decide judges one request. vars are the coerced variables that will be
