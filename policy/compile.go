@@ -77,6 +77,7 @@ func rename(rule *ast.Rule, name string, vars bool) {
 // entryPointsRead reports whether some rule may read an entry point.
 func entryPointsRead(modules map[string]*ast.Module) bool {
 	found, inside := false, false
+	imported := map[ast.Var]bool{} // names that do not mean the module's own rules
 	var visitor *ast.GenericVisitor
 	visitor = ast.NewGenericVisitor(func(x any) bool {
 		switch x := x.(type) {
@@ -89,15 +90,17 @@ func entryPointsRead(modules map[string]*ast.Module) bool {
 				return true
 			}
 		case ast.Var:
-			found = found || x == ast.DefaultRootDocument.Value || inside && entryKinds[string(x)] != entryNone
+			found = found || x == ast.DefaultRootDocument.Value || inside && entryKinds[string(x)] != entryNone && !imported[x]
 		}
 		return found
 	})
 	for _, m := range modules {
 		pkg := packagePath(m)
 		inside = len(pkg) == 1 && pkg[0] == packageName
+		clear(imported)
 		for _, imp := range m.Imports {
 			visitor.Walk(imp.Path)
+			imported[imp.Name()] = true
 		}
 		for _, rule := range m.Rules {
 			for r := rule; r != nil; r = r.Else {
