@@ -28,8 +28,12 @@ type Binding struct {
 	inputs    []int32 // uses inside whose arguments ruled input fields may occur
 	ruled     []int32 // uses with an entry in arguments or inputs
 
+	nodes []boundNode
+
 	conditional bool
-	allowed     *Decision
+	// allowed and visible are the answers where nothing is denied: the latter
+	// where introspection shows what is visible to the subject.
+	allowed, visible *Decision
 }
 
 // boundUse is a field use that rules govern, with the rule of every object
@@ -82,8 +86,15 @@ func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
+	b.bindNodes()
 	b.allowed = &Decision{Allowed: true, Revision: e.revision}
 	b.noteReads(b.allowed)
+	if len(b.introspection) > 0 {
+		b.allowed.Introspection = IntrospectionAll
+		visible := *b.allowed
+		visible.Introspection, visible.ReadsSubject = IntrospectionVisible, true
+		b.visible = &visible
+	}
 	return b, nil
 }
 

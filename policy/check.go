@@ -75,6 +75,8 @@ var readable = map[entryKind][]string{
 	entryError:         {"subject", "request", "operation", "args"},
 	entryArgument:      {"subject", "request", "operation", "args", "value"},
 	entryInput:         {"subject", "request", "operation", "args", "value"},
+	entryMask:          {"subject", "request", "operation", "args"},
+	entryDrop:          {"subject", "request", "operation", "args"},
 }
 
 // readChecker holds what classes read against what there is when they are asked.
@@ -100,7 +102,9 @@ func (k *readChecker) check(c *class) {
 				bad("reads all of input; it may read %s only", inputNames(allowed))
 			}
 		case rd.path[0] == "parent":
-			bad("reads input.%s, the resolved object: a later version of graphward decides such rules on the answer; this one cannot", path)
+			if c.group.kind != entryAllow {
+				bad("reads input.%s, the resolved object; only allow rules are decided on the answer", path)
+			}
 		case !slices.ContainsFunc(allowed, func(p string) bool { return path == p || strings.HasPrefix(path, p+".") }):
 			if wholeInput.has(rd.path[0]) {
 				bad("reads input.%s; it may read %s only", path, inputNames(allowed))
@@ -178,6 +182,11 @@ func checkValues(kind entryKind, rule *ast.Rule, tiers []string, r *report) {
 			}
 		case entryIntrospection:
 			checkIntrospection(v, loc, r)
+		case entryMask: // checkAnswers knows the field
+		case entryDrop:
+			if _, ok := v.Value.(ast.Boolean); !ok && ast.IsConstant(v.Value) {
+				r.add(loc, "%s is %s; only true drops", ref, v)
+			}
 		default:
 			if _, ok := v.Value.(ast.Boolean); !ok && ast.IsConstant(v.Value) {
 				r.add(loc, "%s is %s; only true allows", ref, v)
@@ -190,11 +199,10 @@ func checkIntrospection(v *ast.Term, loc *ast.Location, r *report) {
 	if !ast.IsConstant(v.Value) {
 		return
 	}
-	switch s, _ := v.Value.(ast.String); {
-	case s == "visible":
-		r.add(loc, `introspection: "visible" needs the answers to be filtered, which a later version of graphward does; this one knows true and "all"`)
-	case s != "all" && !ast.Boolean(true).Equal(v.Value) && !ast.Boolean(false).Equal(v.Value):
-		r.add(loc, `introspection is %s; it may be true, false or "all"`, v)
+	s, _ := v.Value.(ast.String)
+	_, isBool := v.Value.(ast.Boolean)
+	if s != IntrospectionVisible && s != IntrospectionAll && !isBool {
+		r.add(loc, `introspection is %s; it may be true, false, "all" or "visible"`, v)
 	}
 }
 

@@ -18,9 +18,11 @@ const (
 	classIdentity classKind = iota
 	// classRequest reads the request, the operation or arguments too.
 	classRequest
+	// classObject reads the resolved object: it is decided on the answer.
+	classObject
 )
 
-func (k classKind) String() string { return [...]string{"identity", "request"}[k] }
+func (k classKind) String() string { return [...]string{"identity", "request", "object"}[k] }
 
 // class is one document that OPA evaluates: all definitions of one head.
 type class struct {
@@ -40,6 +42,10 @@ type class struct {
 
 	// constant is the value of a class that reads nothing and has no body; nil otherwise.
 	constant *ast.Term
+
+	// parents are the fields that a class of classObject reads, by the object
+	// types that it governs.
+	parents map[string][]ParentField
 
 	once     sync.Once
 	prepared rego.PreparedEvalQuery
@@ -77,6 +83,18 @@ type level struct {
 	vars []*class
 }
 
+// classes yields the level's classes in the order in which they are asked.
+func (lv *level) classes(yield func(*class) bool) {
+	if lv.rule != nil && !yield(lv.rule) {
+		return
+	}
+	for _, c := range lv.vars {
+		if !yield(c) {
+			return
+		}
+	}
+}
+
 // coordinate is Type.field; either may be "*".
 type coordinate struct{ typ, field string }
 
@@ -89,6 +107,10 @@ type verdict struct {
 	// the bitmap.
 	identity bool
 	bit      int
+	// object is true when some class is classObject; parents then has the
+	// fields that those classes read, by the object types with this verdict.
+	object  bool
+	parents map[string][]ParentField
 }
 
 // decidedBy names the rule that decides when nothing grants: the first level
@@ -148,25 +170,31 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 			levels := e.allow.levels(def.Name, f.Name)
 			k := key{rules: [3]int{-1, -1, -1}}
 			identity := true
+			var objects []*class
 			for i, lv := range levels {
+				for c := range lv.classes {
+					identity = identity && c.kind == classIdentity
+					if c.kind == classObject {
+						objects = append(objects, c)
+					}
+				}
 				if lv.rule != nil {
 					k.rules[i] = lv.rule.same.id
-					identity = identity && lv.rule.kind == classIdentity
 				}
-				for _, c := range lv.vars {
+				if len(lv.vars) > 0 {
 					k.at = coordinate{def.Name, f.Name}
-					identity = identity && c.kind == classIdentity
 				}
 			}
 			v := known[k]
 			if v == nil {
-				v = &verdict{levels: levels, identity: identity, bit: -1}
+				v = &verdict{levels: levels, identity: identity, bit: -1, object: len(objects) > 0}
 				if identity {
 					v.bit = len(e.identity.verdicts)
 					e.identity.verdicts = append(e.identity.verdicts, v)
 				}
 				known[k] = v
 			}
+			v.read(def.Name, objects)
 			fields[f.Name] = v
 		}
 	}

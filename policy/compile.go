@@ -23,7 +23,7 @@ func isolate(groups []*group, modules map[string]*ast.Module) {
 	for i, g := range groups {
 		g.name, g.text = g.head, definitions(g)
 		switch g.kind {
-		case entryAllow, entryArgument, entryInput, entryError:
+		case entryAllow, entryArgument, entryInput, entryError, entryMask, entryDrop:
 		default:
 			continue // heads without a coordinate keep their name
 		}

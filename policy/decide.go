@@ -85,7 +85,17 @@ type Decision struct {
 	// Drops are the list fields whose denied items are left out of the answer
 	// (drop.T.f) instead of becoming null, by node and object type.
 	Drops []Drop
+	// Introspection is what an allowed operation may see where it introspects:
+	// IntrospectionVisible or IntrospectionAll; empty where it has no field
+	// that does.
+	Introspection string
 }
+
+// What an operation that introspects may see.
+const (
+	IntrospectionAll     = "all"
+	IntrospectionVisible = "visible" // what Engine.Visible says
+)
 
 // Drop is a list field of the document whose denied items are left out.
 type Drop struct {
@@ -112,17 +122,23 @@ func (e *Engine) Decide(ctx context.Context, b *Binding, sub *Subject, req *Requ
 	if err != nil {
 		return nil, err
 	}
+	if ok && s.visible {
+		return b.visible, nil
+	}
 	if ok {
 		return b.allowed, nil
 	}
 	d := *b.allowed
-	d.Allowed = false
-	d.Denials, err = s.denials(b)
-	if err == nil && len(d.Denials) == 0 {
-		err = fmt.Errorf("policy: refused without a reason")
-	}
-	if err != nil {
+	if d.Denials, err = s.denials(b, &d); err != nil {
 		return nil, err
+	}
+	switch d.Allowed = len(d.Denials) == 0; {
+	case d.Allowed && len(d.Guards) == 0:
+		return nil, fmt.Errorf("policy: refused without a reason")
+	case !d.Allowed:
+		d.Guards, d.Drops, d.Introspection = nil, nil, ""
+	case s.visible:
+		d.Introspection = IntrospectionVisible
 	}
 	return &d, nil
 }
@@ -145,10 +161,9 @@ func (s *session) allowed(b *Binding) (bool, error) {
 	}
 	for _, use := range b.introspection {
 		if s.isLive(b, use) {
-			if ok, err := s.introspection(); !ok || err != nil {
+			if ok, err := s.introspection(b, use); !ok || err != nil {
 				return false, err
 			}
-			break
 		}
 	}
 	id, err := s.identity()
@@ -202,7 +217,8 @@ func (s *session) inputsAllowed(b *Binding, use int32) (bool, error) {
 	return !refused, err
 }
 
-// decide walks the levels of a verdict for one use.
+// decide walks the levels of a verdict for one use. It leaves out what is
+// decided on the answer.
 func (s *session) decide(b *Binding, id *identityAnswer, use int32, v *verdict) (bool, error) {
 	if v.identity {
 		return id.allowed.has(v.bit), id.errors[v.bit]
@@ -210,12 +226,15 @@ func (s *session) decide(b *Binding, id *identityAnswer, use int32, v *verdict) 
 	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
 	for i := range v.levels {
 		lv := &v.levels[i]
-		if lv.rule != nil {
+		if lv.rule != nil && lv.rule.kind != classObject {
 			if ok, err := s.rule(id, lv.rule); ok || err != nil {
 				return ok, err
 			}
 		}
 		for _, c := range lv.vars {
+			if c.kind == classObject {
+				continue
+			}
 			if ok, err := s.grant(id, c, lv.at); ok || err != nil {
 				return ok, err
 			}
@@ -253,15 +272,24 @@ func member(t *ast.Term, key string) *ast.Term {
 	return nil
 }
 
-// introspection reports whether the subject may see the whole schema.
-func (s *session) introspection() (bool, error) {
+// introspection reports whether the subject may see the schema at a use:
+// all of it, or what is visible to it, which the subgraph's SDL cannot be cut to.
+func (s *session) introspection(b *Binding, use int32) (bool, error) {
 	c := s.engine.introspection
 	if c == nil {
 		return false, nil
 	}
 	s.facts.use = nil
 	v, err := s.value(c)
-	return isTrue(v) || v != nil && ast.String("all").Equal(v.Value), err
+	if err != nil || v == nil {
+		return false, err
+	}
+	if ast.String(IntrospectionVisible).Equal(v.Value) {
+		s.visible = true
+		name := b.op.Uses[use].Field.Name
+		return name != "_service" && name != "sdl", nil
+	}
+	return isTrue(v) || ast.String(IntrospectionAll).Equal(v.Value), nil
 }
 
 // denySet returns the elements of the policy's deny set, in OPA's order.
@@ -359,8 +387,9 @@ func (s *session) absent(variable int32) bool {
 	return vars == nil || int(variable) >= len(vars.Values) || vars.Values[variable].Kind == schema.Absent
 }
 
-// denials gathers every reason to refuse.
-func (s *session) denials(b *Binding) ([]Denial, error) {
+// denials gathers every reason to refuse, and fills in what d's answer must be
+// guarded against.
+func (s *session) denials(b *Binding, d *Decision) ([]Denial, error) {
 	var out []Denial
 	if s.engine.deny != nil {
 		set, err := s.denySet()
@@ -374,7 +403,10 @@ func (s *session) denials(b *Binding) ([]Denial, error) {
 		}
 	}
 	ruled := len(out)
-	if err := s.fieldDenials(b, &out); err != nil {
+	if err := s.introspectionDenials(b, &out); err != nil {
+		return nil, err
+	}
+	if err := s.guards(b, d, &out); err != nil {
 		return nil, err
 	}
 	err := s.eachValue(b, func(d Denial) { out = append(out, d) })
@@ -387,6 +419,9 @@ func (s *session) denials(b *Binding) ([]Denial, error) {
 	})
 	rest = slices.CompactFunc(rest, func(a, b Denial) bool { return a.Coordinate == b.Coordinate && a.Kind == b.Kind })
 	for i := range rest {
+		if rest[i].Code != "" {
+			continue
+		}
 		if err := s.explainDenial(b, &rest[i]); err != nil {
 			return nil, err
 		}
@@ -394,12 +429,12 @@ func (s *session) denials(b *Binding) ([]Denial, error) {
 	return out[:ruled+len(rest)], nil
 }
 
-func (s *session) fieldDenials(b *Binding, out *[]Denial) error {
+func (s *session) introspectionDenials(b *Binding, out *[]Denial) error {
 	for _, use := range b.introspection {
 		if !s.isLive(b, use) {
 			continue
 		}
-		ok, err := s.introspection()
+		ok, err := s.introspection(b, use)
 		if err != nil {
 			return err
 		}
@@ -409,36 +444,6 @@ func (s *session) fieldDenials(b *Binding, out *[]Denial) error {
 				d.Rule, d.Reads = s.engine.introspection.rule(), s.engine.introspection.paths
 			}
 			*out = append(*out, d)
-		}
-	}
-	id, err := s.identity()
-	if err != nil {
-		return err
-	}
-	seen := map[coordinate]bool{}
-	for i := range b.uses {
-		u := &b.uses[i]
-		if !s.isLive(b, u.use) {
-			continue
-		}
-		for j := range u.coords {
-			at := &u.coords[j]
-			if seen[at.coordinate] && at.verdict.identity {
-				continue
-			}
-			seen[at.coordinate] = true
-			ok, err := s.decide(b, id, u.use, at.verdict)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				d := Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(u.use))}
-				if c := s.engine.decidedBy(at.coordinate); c != nil {
-					d.Rule, d.Reads = c.rule(), c.paths
-				}
-				d.use = u.use
-				*out = append(*out, d)
-			}
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -37,8 +38,16 @@ type Options struct {
 	// Headers are the request headers that rules can read, in any case; nil
 	// accepts any name.
 	Headers []string
-	// OnDeny is the config's on_deny; it does not change decisions.
+	// OnDeny is "filter" where a denied field costs the client that field
+	// alone (Decision.Guards); "reject" or empty where it refuses the operation.
 	OnDeny string
+	// OnDenyMutation is "filter" where that holds for the root fields of
+	// mutations too; "reject" or empty: a denied one refuses the mutation.
+	OnDenyMutation string
+	// ParentNonNull is "accept" where rules may read non-null fields of the
+	// resolved object, although such a field, asked for on behalf of a rule,
+	// makes the object null when it fails; "refuse" or empty: a load error.
+	ParentNonNull string
 }
 
 // Engine is a policy, checked and compiled against one schema. It is
@@ -55,6 +64,8 @@ type Engine struct {
 	classes  []*class
 	allow    lookup
 	errors   lookup
+	masks    lookup
+	drops    lookup
 	verdicts map[string]map[string]*verdict // by type and field
 
 	arguments     map[argumentKey]*class
@@ -65,6 +76,8 @@ type Engine struct {
 
 	identity identityTable
 	answers  *answers
+
+	filter, filterMutation bool
 }
 
 type argumentKey struct{ typ, field, argument string }
@@ -72,8 +85,8 @@ type argumentKey struct{ typ, field, argument string }
 // Load reads, checks and compiles a policy. The error is a *LoadError with
 // every problem found, unless ctx ended.
 func Load(ctx context.Context, o Options) (*Engine, error) {
-	if o.Schema == nil {
-		return nil, errors.New("policy: Options.Schema is nil")
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	r := &report{}
 	src := newSources()
@@ -97,8 +110,9 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{
 		schema: o.Schema, timeout: o.Timeout, tiers: o.Tiers, compiled: compiled,
 		arguments: map[argumentKey]*class{}, argumentError: map[argumentKey]*class{}, inputs: map[coordinate]*class{},
-		allow: lookup{static: map[coordinate]*class{}}, errors: lookup{static: map[coordinate]*class{}},
+		allow: newLookup(), errors: newLookup(), masks: newLookup(), drops: newLookup(),
 		answers: newAnswers(),
+		filter:  o.OnDeny == "filter", filterMutation: o.OnDeny == "filter" && o.OnDenyMutation == "filter",
 	}
 	if e.timeout <= 0 {
 		e.timeout = DefaultTimeout
@@ -120,6 +134,24 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	e.warnUncovered(r)
 	e.warnings = sorted(r.warnings)
 	return e, ctx.Err()
+}
+
+// check refuses options that say nothing that is known.
+func (o *Options) check() error {
+	if o.Schema == nil {
+		return errors.New("policy: Options.Schema is nil")
+	}
+	for _, c := range []struct{ name, value, other string }{
+		{"OnDeny", o.OnDeny, "reject"}, {"OnDenyMutation", o.OnDenyMutation, "reject"},
+	} {
+		if c.value != "" && c.value != c.other && c.value != "filter" {
+			return fmt.Errorf("policy: Options.%s is %q; it may be reject or filter", c.name, c.value)
+		}
+	}
+	if o.ParentNonNull != "" && o.ParentNonNull != "refuse" && o.ParentNonNull != "accept" {
+		return fmt.Errorf("policy: Options.ParentNonNull is %q; it may be refuse or accept", o.ParentNonNull)
+	}
+	return nil
 }
 
 // Revision identifies policy, data and schema together: hex SHA-256.
@@ -151,6 +183,9 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		if c.impure {
 			c.kind = classRequest
 		}
+		if slices.ContainsFunc(closure.reads, func(rd read) bool { return rd.ofParent() }) {
+			c.kind = classObject
+		}
 		if c.same = texts[g.text]; c.same == nil || c.constant != nil {
 			c.same = c
 			texts[g.text] = c
@@ -160,6 +195,8 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		e.classes = append(e.classes, c)
 		e.place(c)
 	}
+	e.checkParents(o, &arguments)
+	e.checkAnswers(r)
 	a.checkData(data, r)
 	a.warnUnused(r)
 }
@@ -209,6 +246,10 @@ func (e *Engine) place(c *class) {
 		} else {
 			e.errors.add(c)
 		}
+	case entryMask:
+		e.masks.add(c)
+	case entryDrop:
+		e.drops.add(c)
 	case entryArgument:
 		e.arguments[argumentKey{g.path[0], g.path[1], g.path[2]}] = c
 	case entryInput:
@@ -223,6 +264,10 @@ func (e *Engine) place(c *class) {
 		e.introspection = c
 	}
 }
+
+func newLookup() lookup { return lookup{static: map[coordinate]*class{}} }
+
+func (l *lookup) empty() bool { return len(l.static) == 0 && len(l.vars) == 0 }
 
 func (l *lookup) add(c *class) {
 	if c.group.vars {

@@ -22,8 +22,8 @@ const (
 	entryAdhoc
 	entryTier
 	entryIntrospection
-	entryMask // decided on the answer
-	entryDrop // decided on the answer
+	entryMask
+	entryDrop
 )
 
 var entryKinds = map[string]entryKind{
@@ -42,6 +42,8 @@ var entryForm = map[entryKind]string{
 	entryAdhoc:         `adhoc if …`,
 	entryTier:          `tier := "name" if …`,
 	entryIntrospection: `introspection if …`,
+	entryMask:          `mask.Type.field, mask.Type["*"] or mask["*"]["*"]`,
+	entryDrop:          `drop.Type.field, drop.Type["*"] or drop["*"]["*"]`,
 }
 
 const packageName = "graphward"
@@ -142,10 +144,6 @@ func (c *collector) add(module string, rule *ast.Rule) {
 		c.checkTypo(rule, name)
 		return
 	}
-	if kind == entryMask || kind == entryDrop {
-		c.report.add(rule.Head.Location, "%s: %s rules are decided on the answer, which a later version of graphward does; this one cannot", ref, name)
-		return
-	}
 	e := &entryRule{kind: kind, rule: rule, module: module}
 	for _, t := range ref[1:] {
 		if s, ok := t.Value.(ast.String); ok {
@@ -201,7 +199,7 @@ func (c *collector) checkTypo(rule *ast.Rule, name string) {
 
 // wellFormed checks the shape of a head, apart from the schema.
 func (c *collector) wellFormed(e *entryRule) bool {
-	want := map[entryKind]int{entryAllow: 2, entryError: 2, entryInput: 2, entryArgument: 3}[e.kind]
+	want := map[entryKind]int{entryAllow: 2, entryError: 2, entryInput: 2, entryArgument: 3, entryMask: 2, entryDrop: 2}[e.kind]
 	head, loc := e.rule.Head, e.rule.Head.Location
 	bad := func(why string) bool {
 		c.report.add(loc, "%s: %s; write %s", head.Ref(), why, entryForm[e.kind])
@@ -232,7 +230,7 @@ func (c *collector) wellFormed(e *entryRule) bool {
 // checkCoordinate holds a static head against the schema.
 func (c *collector) checkCoordinate(g *group, loc *ast.Location) {
 	switch g.kind {
-	case entryAllow, entryError:
+	case entryAllow, entryError, entryMask, entryDrop:
 		if g.kind == entryError {
 			if d := c.schema.Types[g.path[0]]; d != nil && d.Kind == gql.InputObject && len(g.path) == 2 {
 				c.checkInputField(g, loc)
@@ -251,7 +249,7 @@ const star = "*"
 
 func (c *collector) checkField(g *group, loc *ast.Location) {
 	typ, field := g.path[0], g.path[1]
-	wildcards := g.kind == entryAllow || g.kind == entryError && len(g.path) == 2
+	wildcards := len(g.path) == 2 // an argument has none
 	if typ == star {
 		if !wildcards || field != star {
 			c.report.add(loc, "%s: a wildcard type can only stand before a wildcard field; write %s", g.head, entryForm[g.kind])

@@ -22,9 +22,11 @@ type session struct {
 	facts  facts
 	key    []byte
 	live   []bool
-	cancel topdown.Cancel
-	timer  *time.Timer
-	stop   func() bool // detaches the cancel flag from ctx
+	// visible says that introspection was allowed as "visible".
+	visible bool
+	cancel  topdown.Cancel
+	timer   *time.Timer
+	stop    func() bool // detaches the cancel flag from ctx
 }
 
 var sessions = sync.Pool{New: func() any { return new(session) }}

@@ -67,7 +67,7 @@ func (s *session) explainUse(b *Binding, id *identityAnswer, use int32) ([]Field
 	var out []FieldDecision
 	if slices.Contains(b.introspection, use) {
 		d := FieldDecision{Kind: DenyIntrospection, Coordinate: b.op.Uses[use].Coordinate(), Path: b.op.Path(int(use))}
-		ok, err := s.introspection()
+		ok, err := s.introspection(b, use)
 		if err == nil {
 			err = s.explainClass(&d, s.engine.introspection, ok)
 		}

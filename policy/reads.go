@@ -81,7 +81,12 @@ type read struct {
 	loc  *ast.Location
 	expr *ast.Expr
 	rule *ast.Rule
+	// ref is the reference into input; nil where input stands alone.
+	ref ast.Ref
 }
+
+// ofParent reports whether the read is of the resolved object.
+func (rd *read) ofParent() bool { return len(rd.path) > 0 && rd.path[0] == "parent" }
 
 // ruleFacts is what one compiled rule does by itself.
 type ruleFacts struct {
@@ -195,7 +200,7 @@ func (w *ruleWalk) ref(ref ast.Ref, loc *ast.Location) {
 		if loc == nil && w.expr != nil {
 			loc = w.expr.Location
 		}
-		w.facts.reads = append(w.facts.reads, read{path: path, open: open, loc: loc, expr: w.expr, rule: w.rule})
+		w.facts.reads = append(w.facts.reads, read{path: path, open: open, loc: loc, expr: w.expr, rule: w.rule, ref: ref})
 	case head == ast.DefaultRootDocument.Value:
 		w.dataRef(ref, loc)
 	default:

@@ -60,7 +60,7 @@ func (s *session) explainDenial(b *Binding, d *Denial) error {
 	case DenyInput:
 		d.Message = "You may not use the input field " + d.Coordinate
 	default:
-		d.Message = "You may not read " + d.Coordinate
+		d.Message = fieldMessage(d.Coordinate)
 	}
 	s.facts.use, s.facts.value = &b.op.Uses[d.use], schema.Value{}
 	t, err := s.customError(strings.Split(d.Coordinate, "."))
@@ -79,21 +79,5 @@ func (s *session) customError(path []string) (*ast.Term, error) {
 			return s.value(c)
 		}
 	}
-	for _, lv := range s.engine.errors.levels(path[0], path[1]) {
-		if lv.rule != nil {
-			if v, err := s.value(lv.rule); v != nil || err != nil {
-				return v, err
-			}
-		}
-		for _, c := range lv.vars {
-			v, err := s.value(c)
-			if err != nil {
-				return nil, err
-			}
-			if found := member(member(v, lv.at.typ), lv.at.field); found != nil {
-				return found, nil
-			}
-		}
-	}
-	return nil, nil
+	return s.find(&s.engine.errors, coordinate{path[0], path[1]})
 }

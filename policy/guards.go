@@ -1,0 +1,288 @@
+package policy
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	gql "github.com/vektah/gqlparser/v2/ast"
+
+	"github.com/graphward/graphward/schema"
+)
+
+// boundNode is a field node of the document with every use of it that rules
+// govern. A node has one answer for each object type, whatever the way to it.
+type boundNode struct {
+	field *gql.Field
+	uses  []int32 // indexes Binding.uses
+}
+
+// bindNodes gathers the uses of each node, in the operation's order.
+func (b *Binding) bindNodes() {
+	at := map[*gql.Field]int{}
+	for i := range b.uses {
+		field := b.op.Uses[b.uses[i].use].Field
+		n, ok := at[field]
+		if !ok {
+			n = len(b.nodes)
+			at[field] = n
+			b.nodes = append(b.nodes, boundNode{field: field})
+		}
+		b.nodes[n].uses = append(b.nodes[n].uses, int32(i))
+	}
+}
+
+// outcome is what rules say of one node on one object type.
+type outcome struct {
+	typ    int
+	denied bool
+	custom bool // the policy gave the denial's code or message
+	denial Denial
+	object *ObjectRule
+	mask   *Mask
+}
+
+// same reports whether two outcomes need one guard.
+func (o *outcome) same(p *outcome) bool {
+	return o.denied == p.denied && o.object == p.object && o.mask.equal(p.mask) && o.custom == p.custom &&
+		o.denial.Code == p.denial.Code && (!o.custom || o.denial.Message == p.denial.Message)
+}
+
+func (m *Mask) equal(n *Mask) bool {
+	if m == nil || n == nil {
+		return m == n
+	}
+	return m.Function == n.Function && bytes.Equal(m.Value, n.Value) && slices.EqualFunc(m.Arguments, n.Arguments, bytes.Equal)
+}
+
+// guards fills in what the answer must be guarded against, and adds to refused
+// the fields whose denial refuses the operation.
+func (s *session) guards(b *Binding, d *Decision, refused *[]Denial) error {
+	id, err := s.identity()
+	if err != nil {
+		return err
+	}
+	rules := objectRules{}
+	for i := range b.nodes {
+		outcomes, err := s.outcomes(b, id, &b.nodes[i], rules)
+		if err != nil {
+			return err
+		}
+		if outcomes = s.refusing(b, outcomes, refused); len(outcomes) > 0 {
+			d.Guards = append(d.Guards, b.merge(&b.nodes[i], outcomes)...)
+		}
+	}
+	if len(d.Guards) == 0 || !s.engine.filter {
+		return nil
+	}
+	return s.findDrops(b, d)
+}
+
+// outcomes asks the rules for every object type that the node's live uses may
+// have; nil where all are allowed.
+func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules objectRules) ([]outcome, error) {
+	var out []outcome
+	guarded := false
+	for _, i := range n.uses {
+		u := &b.uses[i]
+		if !s.isLive(b, u.use) {
+			continue
+		}
+		for j := range u.coords {
+			at := &u.coords[j]
+			typ := s.engine.schema.ObjectIndex(at.typ)
+			if slices.ContainsFunc(out, func(o outcome) bool { return o.typ == typ }) {
+				continue
+			}
+			o := outcome{typ: typ}
+			ok, err := s.decide(b, id, u.use, at.verdict)
+			if err == nil && !ok {
+				o, err = s.denied(b, u.use, at, rules)
+				o.typ, guarded = typ, true
+			}
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, o)
+		}
+	}
+	if !guarded {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// denied describes a position that no rule allows before the answer is there.
+func (s *session) denied(b *Binding, use int32, at *boundCoordinate, rules objectRules) (outcome, error) {
+	o := outcome{denied: true, denial: Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use)), use: use}}
+	if c := s.engine.decidedBy(at.coordinate); c != nil {
+		o.denial.Rule, o.denial.Reads = c.rule(), c.paths
+	}
+	plain := o.denial
+	if err := s.explainDenial(b, &o.denial); err != nil {
+		return o, err
+	}
+	plain.Code, plain.Message = CodeForbidden, fieldMessage(at.String())
+	o.custom = o.denial.Code != plain.Code || o.denial.Message != plain.Message
+	if at.verdict.object {
+		o.object = rules.bind(s, b, use, at)
+	}
+	var err error
+	o.mask, err = s.mask(b, use, at.coordinate)
+	return o, err
+}
+
+func fieldMessage(coordinate string) string { return "You may not read " + coordinate }
+
+// refusing moves the denials that refuse the operation to refused and returns
+// the outcomes when others remain to be guarded.
+func (s *session) refusing(b *Binding, outcomes []outcome, refused *[]Denial) []outcome {
+	kept := false
+	for i := range outcomes {
+		o := &outcomes[i]
+		if !o.denied {
+			continue
+		}
+		if o.object == nil && o.mask == nil && !s.filters(b, o.denial.use) {
+			*refused = append(*refused, o.denial)
+			continue
+		}
+		kept = true
+	}
+	if !kept {
+		return nil
+	}
+	return outcomes
+}
+
+// filters reports whether a denial costs the client the field alone.
+func (s *session) filters(b *Binding, use int32) bool {
+	if b.op.Kind != gql.Query && b.op.Uses[use].Up < 0 {
+		return s.engine.filterMutation && b.op.Kind == gql.Mutation
+	}
+	return s.engine.filter
+}
+
+// merge makes guards of a node's outcomes: one for the types that are denied
+// alike. A node that is denied on every type needs no telling apart of types,
+// so that it need not be asked for: the first type's denial stands for all.
+func (b *Binding) merge(n *boundNode, outcomes []outcome) []Guard {
+	slices.SortFunc(outcomes, func(a, b outcome) int { return a.typ - b.typ })
+	whole := !slices.ContainsFunc(outcomes, func(o outcome) bool { return !o.denied || o.object != nil || o.mask != nil })
+	if whole {
+		for i := range outcomes[1:] {
+			typ := outcomes[i+1].typ
+			outcomes[i+1] = outcomes[0]
+			outcomes[i+1].typ = typ
+		}
+	}
+	var guards []Guard
+	var first []*outcome
+	for i := range outcomes {
+		o := &outcomes[i]
+		if !o.denied {
+			continue
+		}
+		g := slices.IndexFunc(first, o.same)
+		if g < 0 {
+			g = len(guards)
+			first = append(first, o)
+			guards = append(guards, Guard{Field: n.field, Types: make(schema.TypeSet, (len(b.engine.schema.Objects())+63)/64), Denial: o.denial, Object: o.object, Mask: o.mask})
+		}
+		add(guards[g].Types, o.typ)
+		if at := b.op.Uses[o.denial.use].Coordinate(); g >= 0 && first[g] != o && !whole && guards[g].Denial.Coordinate != at {
+			guards[g].Denial.Coordinate = at
+			if !o.custom {
+				guards[g].Denial.Message = fieldMessage(at)
+			}
+		}
+	}
+	if len(guards) == 1 {
+		guards[0].Whole = !slices.ContainsFunc(outcomes, func(o outcome) bool { return !o.denied })
+	}
+	return guards
+}
+
+func add(set schema.TypeSet, i int) { set[i>>6] |= 1 << (uint(i) & 63) }
+
+// mask asks for the mask of a denied coordinate, in the order in which errors
+// are looked up; nil where there is none, or none that fits the field.
+func (s *session) mask(b *Binding, use int32, at coordinate) (*Mask, error) {
+	e := s.engine
+	if e.masks.empty() {
+		return nil, nil
+	}
+	f := b.op.Uses[use].Field.Definition
+	if def := e.schema.Type(at.typ); def != nil {
+		f = def.Fields.ForName(at.field) // an object may narrow its interface's type
+	}
+	if f == nil || !e.maskable(at.typ, f) {
+		return nil, nil
+	}
+	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
+	v, err := s.find(&e.masks, at)
+	if v == nil || err != nil {
+		return nil, err
+	}
+	m, _ := e.newMask(v, f.Type)
+	return m, nil
+}
+
+// find returns the value of the first rule for a coordinate that has one.
+func (s *session) find(l *lookup, at coordinate) (*ast.Term, error) {
+	for _, lv := range l.levels(at.typ, at.field) {
+		if lv.rule != nil {
+			if v, err := s.value(lv.rule); v != nil || err != nil {
+				return v, err
+			}
+		}
+		for _, c := range lv.vars {
+			v, err := s.value(c)
+			if err != nil {
+				return nil, err
+			}
+			if found := member(member(v, lv.at.typ), lv.at.field); found != nil {
+				return found, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// findDrops finds the list fields whose denied items are left out.
+func (s *session) findDrops(b *Binding, d *Decision) error {
+	if s.engine.drops.empty() {
+		return nil
+	}
+	for i := range b.nodes {
+		n := &b.nodes[i]
+		if n.field.Definition == nil || n.field.Definition.Type.Elem == nil {
+			continue
+		}
+		drop := Drop{Field: n.field}
+		for _, j := range n.uses {
+			u := &b.uses[j]
+			if !s.isLive(b, u.use) {
+				continue
+			}
+			s.facts.use, s.facts.value = &b.op.Uses[u.use], schema.Value{}
+			for k := range u.coords {
+				v, err := s.find(&s.engine.drops, u.coords[k].coordinate)
+				if err != nil {
+					return err
+				}
+				if !isTrue(v) {
+					continue
+				}
+				if drop.Types == nil {
+					drop.Types = make(schema.TypeSet, (len(s.engine.schema.Objects())+63)/64)
+				}
+				add(drop.Types, s.engine.schema.ObjectIndex(u.coords[k].typ))
+			}
+		}
+		if drop.Types != nil {
+			d.Drops = append(d.Drops, drop)
+		}
+	}
+	return nil
+}
