@@ -35,6 +35,7 @@ type metrics struct {
 	panics       prometheus.Counter
 	auditFailed  prometheus.Counter
 	settleFailed prometheus.Counter
+	resets       prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -79,6 +80,7 @@ func newMetrics() *metrics {
 	}
 	m.panics = single("panics_total", "Requests that ended in a panic.")
 	m.auditFailed = single("audit_failures_total", "Audit records that could not be written.")
+	m.resets = single("connections_reset_total", "HTTP/2 connections closed because their clients did little but reset streams.")
 	m.settleFailed = single("settle_failures_total", "Reservations that could not be settled.")
 	return m
 }

@@ -34,11 +34,11 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	s := &Server{f: f, drain: c.Timeouts.Drain.Std()}
 	quiet := stdlog.New(serverLog{f}, "", 0)
 	s.data = &http.Server{
-		Handler: f, ReadHeaderTimeout: c.Timeouts.Header.Std(), IdleTimeout: c.Timeouts.Idle.Std(),
+		Handler: http.HandlerFunc(f.boundResets), ConnContext: withConnection, ReadHeaderTimeout: c.Timeouts.Header.Std(), IdleTimeout: c.Timeouts.Idle.Std(),
 		// limits.headers is checked again when the request is decoded; the
 		// server's own bound adds the request line.
 		MaxHeaderBytes: int(c.Limits.Headers) + int(c.Limits.URL), ErrorLog: quiet,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250},
+		HTTP2: http2Limits(),
 	}
 	config, release, err := f.serverTLS(ctx, &c.TLS)
 	if err != nil {
@@ -66,6 +66,24 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	s.admin = &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: quiet}
 	return s, nil
+}
+
+// http2Limits bound what one HTTP/2 connection may make the server hold. The
+// rest is net/http's: a reset stream keeps its place until its handler is done,
+// and over four times as many that wait end the connection; see also
+// boundResets. A header block ends it beyond twice MaxHeaderBytes (CVE-2023-45288), 10,000
+// answers to SETTINGS and PING that nobody reads do too (CVE-2019-9512, 9515).
+func http2Limits() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: 250,
+		// The smallest that RFC 9113 section 4.2 allows: each connection holds a
+		// buffer as large as its largest frame.
+		MaxReadFrameSize: 16 << 10,
+		// Bodies that no handler has read yet.
+		MaxReceiveBufferPerStream:     256 << 10,
+		MaxReceiveBufferPerConnection: 1 << 20,
+		MaxDecoderHeaderTableSize:     4096,
+	}
 }
 
 // Addr is the data listener's address.
