@@ -141,7 +141,7 @@ func freeAddress(t *testing.T) string {
 func lay(t *testing.T, change func(config string) string) *siege {
 	t.Helper()
 	s := &siege{dir: filepath.Join(t.TempDir(), "shop"), bin: t.TempDir(), tokens: map[string]string{}}
-	out, err := exec.Command("go", "build", "-o", s.bin+"/", "../cmd/graphward", "./backend/server").CombinedOutput()
+	out, err := exec.Command("go", "build", "-tags", "siege", "-o", s.bin+"/", "../cmd/graphward", "./backend/server").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -239,6 +239,11 @@ func (l *loader) graphql(path string) {
 		l.broken(Problem{File: path, Message: reason(err)})
 		return
 	}
+	l.oneDocument(path, text)
+}
+
+// oneDocument adds a .graphql file's text.
+func (l *loader) oneDocument(path string, text []byte) {
 	if !l.open(path) {
 		return
 	}
