@@ -38,11 +38,17 @@ enum link__Purpose { SECURITY EXECUTION }
 enum CacheControlScope { PUBLIC PRIVATE }
 `
 
+// assumedSource names where the definitions stand that the schema lacks.
+const assumedSource = "known directives"
+
+// assumed reports whether a definition is ours and not the schema's.
+func assumed(p *ast.Position) bool { return p != nil && p.Src != nil && p.Src.Name == assumedSource }
+
 // addKnownDirectives defines the known directives that doc applies and does not
 // define, with the types of their arguments.
 func addKnownDirectives(doc *ast.SchemaDocument) {
 	// Parsed each time: extensions in doc would change shared definitions.
-	known, err := parser.ParseSchema(&ast.Source{Name: "known directives", Input: knownDirectives})
+	known, err := parser.ParseSchema(&ast.Source{Name: assumedSource, Input: knownDirectives})
 	if err != nil {
 		panic("schema: knownDirectives does not parse: " + err.Error())
 	}
