@@ -22,6 +22,9 @@ func (c *Config) CheckFiles() []Problem {
 			p.add(path, "%s: %s", file, err)
 		}
 	}
+	if _, err := readRoots(c.CAFile); err != nil {
+		p.add("ca_file", "%s: %s", c.CAFile, err)
+	}
 	for i := range c.JWT {
 		read(fmt.Sprintf("jwt[%d].jwks_file", i), c.JWT[i].JWKSFile, func(data []byte) error {
 			_, err := parseFirstKeys(data, c.JWT[i].algorithms())

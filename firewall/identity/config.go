@@ -22,6 +22,8 @@ const (
 const (
 	defaultLeeway = 30 * time.Second
 	maxLeeway     = 5 * time.Minute
+	minRefresh    = time.Second
+	maxRefresh    = time.Hour
 )
 
 // Config says which credentials identify a caller.
@@ -47,6 +49,15 @@ type Config struct {
 	// `X-API-Key: <key>` or `Authorization: ApiKey <key>`. Absent: none.
 	APIKeys *APIKeysConfig `yaml:"api_keys,omitempty"`
 
+	// Refresh is how often keys are fetched from issuers again, which bounds how
+	// long a key that an issuer removed stays in use. Default: 5m; at least 1s,
+	// at most 1h. A token by a key that is not known yet asks at once.
+	Refresh time.Duration `yaml:"refresh,omitempty"`
+
+	// CAFile holds PEM certificates that those of issuers and authorization
+	// servers must chain to. Default: the system's.
+	CAFile string `yaml:"ca_file,omitempty"`
+
 	// ClientHeaders are the request headers in which clients name themselves.
 	// Default: graphql-client-name, apollographql-client-name,
 	// x-graphql-client-name. The header's `-version` sibling is read as the
@@ -71,7 +82,7 @@ type JWTConfig struct {
 	Issuer string `yaml:"issuer"`
 
 	// JWKSURL is where the issuer publishes its keys (RFC 7517): https, or
-	// http to a loopback address. It is fetched at start and every 5 minutes,
+	// http to a loopback address. It is fetched at start and every refresh,
 	// and when a token names an unknown key, at most every 10 seconds. A
 	// redirect, more than 1 MiB or 5 seconds is a failure; the last good keys
 	// then stay in use.
@@ -242,6 +253,9 @@ func (c *Config) Validate() []Problem {
 	}
 	if c.APIKeys != nil && c.APIKeys.File == "" {
 		p.add("api_keys.file", "is required")
+	}
+	if c.Refresh != 0 && (c.Refresh < minRefresh || c.Refresh > maxRefresh) {
+		p.add("refresh", "%s is not between %s and %s", c.Refresh, minRefresh, maxRefresh)
 	}
 	for i, name := range c.ClientHeaders {
 		if !isToken(name) {

@@ -88,6 +88,8 @@ func TestValidate(t *testing.T) {
 		"a password in a URL":       {"jwt: [{issuer: i, jwks_url: 'https://u:p@issuer.example.com/jwks', audiences: [a]}]", []string{"jwt[0].jwks_url"}},
 		"discovery of no URL":       {"jwt: [{issuer: example, discovery: true, audiences: [a]}]", []string{"jwt[0].issuer"}},
 		"introspection over http":   {"introspection: [{url: 'http://as.example.com', client_id: c, secret_file: f}]", []string{"introspection[0].url"}},
+		"refresh too often":         {"anonymous: deny\nrefresh: 10ms", []string{"refresh: 10ms is not between 1s and 1h0m0s"}},
+		"refresh too rarely":        {"anonymous: deny\nrefresh: 24h", []string{"refresh: 24h0m0s"}},
 		"bad client headers":        {"anonymous: deny\nclient_headers: [ok, 'a b', '']", []string{"client_headers[1]", "client_headers[2]"}},
 		"bad public clients":        {"anonymous: deny\npublic_clients: [ok, '']", []string{"public_clients[1]"}},
 		"bad proxies":               {"anonymous: deny\ntrusted_proxies: [10.0.0.0/8, 10.0.0.0/33, proxy.example.com, 0.0.0.0/0, '::/0', '::ffff:10.0.0.0/104']", []string{"trusted_proxies[1]", "trusted_proxies[2]", "trusted_proxies[3]", "trusted_proxies[4]", "trusted_proxies[5]"}},
@@ -119,6 +121,7 @@ func TestValidate(t *testing.T) {
 func TestCheckFiles(t *testing.T) {
 	is := newTestIssuer(t, "RS256")
 	c := Config{
+		CAFile: writeFile(t, "ca", "no certificate"),
 		JWT: []JWTConfig{
 			{JWKSFile: jwksFile(t, is)},
 			{JWKSFile: "/does/not/exist"},
@@ -130,6 +133,7 @@ func TestCheckFiles(t *testing.T) {
 		APIKeys:       &APIKeysConfig{File: writeFile(t, "k", "- {id: a}")},
 	}
 	want := []string{
+		"ca_file: " + c.CAFile + ": holds no PEM certificate",
 		"jwt[1].jwks_file: /does/not/exist: no such file",
 		"jwt[2].jwks_file: " + c.JWT[2].JWKSFile + ": is not a JWK set",
 		"jwt[3].jwks_file: " + c.JWT[3].JWKSFile + ": has no key that could verify a token",

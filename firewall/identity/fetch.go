@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +23,11 @@ const (
 // sends no cookie.
 type fetcher struct{ client *http.Client }
 
-func newFetcher(transport http.RoundTripper) *fetcher {
+func newFetcher(transport http.RoundTripper, roots *x509.CertPool) *fetcher {
 	if transport == nil {
 		transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			ForceAttemptHTTP2:      true,
 			DisableCompression:     true,
 			MaxIdleConnsPerHost:    4,
@@ -40,6 +41,22 @@ func newFetcher(transport http.RoundTripper) *fetcher {
 		Timeout:       fetchTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+}
+
+// readRoots reads the certificates of ca_file; nil, the system's, without one.
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := (&watchedFile{path: file}).load(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("holds no PEM certificate")
+	}
+	return roots, nil
 }
 
 func (f *fetcher) close() { f.client.CloseIdleConnections() }

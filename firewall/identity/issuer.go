@@ -40,7 +40,11 @@ func newIssuer(ctx, stop context.Context, c *JWTConfig, fetch *fetcher, o *optio
 			if prior == nil {
 				return parseFirstKeys(document, allowed)
 			}
-			return parseKeys(document, allowed, prior)
+			next, err := parseKeys(document, allowed, prior)
+			if err == nil {
+				next.gone = goneKeys(prior, next)
+			}
+			return next, err
 		},
 		retire: retireKeys,
 		count:  func(keys *keySet) (int, []string) { return len(keys.keys), keys.skipped },
@@ -82,6 +86,27 @@ func parseFirstKeys(document []byte, allowed []string) (*keySet, error) {
 		return nil, fmt.Errorf("has no key that could verify a token: %q", keys.skipped)
 	}
 	return keys, err
+}
+
+// maxGone bounds the ids of removed keys that are remembered.
+const maxGone = 64
+
+// goneKeys returns the ids that prior knew, as keys or as gone, and that are not
+// keys of next.
+func goneKeys(prior, next *keySet) []string {
+	var out []string
+	add := func(id string) {
+		if !next.has(id) && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	for _, id := range prior.gone {
+		add(id)
+	}
+	for _, key := range prior.keys {
+		add(key.id)
+	}
+	return out[max(0, len(out)-maxGone):]
 }
 
 // retireKeys revokes the keys of prior that next does not have.
@@ -173,7 +198,7 @@ func (is *issuer) verify(ctx context.Context, token *signedToken) (*verification
 	// set. Without keys, which the config may allow, every token may be.
 	known := func() bool {
 		keys := is.source.current.Load()
-		return keys != nil && keys.has(token.keyID)
+		return keys != nil && (keys.has(token.keyID) || slices.Contains(keys.gone, token.keyID))
 	}
 	if !known() {
 		is.source.demand(ctx, known)

@@ -55,6 +55,11 @@ func (k *verificationKey) verify(algorithm string, input, signature []byte) erro
 type keySet struct {
 	keys    []*verificationKey
 	skipped []string // why the other keys of the document are not used
+
+	// gone are ids of keys that were here before, the latest last. A token that
+	// names one asks for no fetch: its bearers are many after a rotation, and
+	// would spend what a new key's need.
+	gone []string
 }
 
 // find returns the keys that may have signed a token with this header. With

@@ -491,3 +491,34 @@ func TestUntrustedTLS(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRemovedKeysFetchNothing: after a rotation the bearers of old tokens keep
+// asking. They must not use up the fetches that the next new key needs.
+func TestRemovedKeysFetchNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		is := newTestIssuer(t, "ES256")
+		v := newVerifier(t, discoveryConfig(is.URL), WithTransport(&inProcess{handler: is}))
+		claims := map[string]any{"sub": "u1", "aud": audience}
+		for range 5 {
+			first, old := is.Key(), token(t, is, claims)
+			if _, err := is.AddKey("ES256"); err != nil {
+				t.Fatal(err)
+			}
+			is.RemoveKey(first.ID)
+			if err := accepts(t, v, token(t, is, claims)); err != nil {
+				t.Errorf("the new key: %v", err)
+			}
+			before := is.Fetches()
+			for range 100 {
+				if err := accepts(t, v, old); err == nil {
+					t.Fatal("a removed key still verifies")
+				}
+			}
+			if n := is.Fetches() - before; n != 0 {
+				t.Errorf("a removed key's tokens made %d fetches", n)
+			}
+			time.Sleep(onDemandEvery)
+		}
+		_ = v.Close()
+	})
+}

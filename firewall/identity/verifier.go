@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,8 +66,8 @@ func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.tra
 // returns, by New's; it must not block.
 func WithReport(f func(SourceStatus)) Option { return func(o *options) { o.report = f } }
 
-// WithRefresh sets how often keys are fetched again, which bounds how long
-// a key that an issuer removed stays in use. Default (also for 0): 5m.
+// WithRefresh takes the place of [Config.Refresh], without its bounds. Zero: no
+// effect.
 func WithRefresh(every time.Duration) Option { return func(o *options) { o.refresh = every } }
 
 // WithVerifiedPeers says that the listener's tls.Config verifies client
@@ -80,15 +81,17 @@ func WithVerifiedPeers() Option { return func(o *options) { o.peers = true } }
 // fetches the keys of its issuers, within ctx, which has no meaning once New
 // has returned. The error is a [*ConfigError] or a [*SourceError].
 func New(ctx context.Context, c Config, opts ...Option) (*Verifier, error) {
-	o := options{refresh: defaultRefresh}
+	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.refresh <= 0 {
-		o.refresh = defaultRefresh
-	}
+	o.refresh = cmp.Or(max(o.refresh, 0), c.Refresh, defaultRefresh)
 	if p := c.Validate(); len(p) > 0 {
 		return nil, &ConfigError{Problems: p}
+	}
+	roots, err := readRoots(c.CAFile)
+	if err != nil {
+		return nil, &SourceError{Source: c.CAFile, Err: err}
 	}
 	stop, cancel := context.WithCancel(context.Background())
 	v := &Verifier{
@@ -99,7 +102,7 @@ func New(ctx context.Context, c Config, opts ...Option) (*Verifier, error) {
 		opaque:       newCache(cacheSize),
 		certificates: newCache(cacheSize),
 		peers:        o.peers,
-		fetch:        newFetcher(o.transport),
+		fetch:        newFetcher(o.transport, roots),
 		cancel:       cancel,
 	}
 	if c.Anonymous == Allow {

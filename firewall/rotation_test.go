@@ -1,0 +1,155 @@
+package firewall_test
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/graphward/graphward/firewall"
+	"github.com/graphward/graphward/firewall/identity"
+	"github.com/graphward/graphward/firewall/identity/identitytest"
+)
+
+// refreshBound is how long a removed key may verify in this test: the refresh
+// of an issuer, or how often a key file is looked at.
+const refreshBound = 2 * time.Second
+
+// keySource serves an issuer's keys as a configuration names them.
+type keySource struct {
+	name string
+	// open returns the issuer, its configuration, and what publishes its keys after a change.
+	open func(t *testing.T, c *identity.Config, dir string) (is *identitytest.Issuer, publish func())
+}
+
+var keySources = []keySource{
+	{"discovery over TLS", func(t *testing.T, c *identity.Config, dir string) (*identitytest.Issuer, func()) {
+		server := httptest.NewUnstartedServer(nil)
+		is := newIssuer(t, "https://"+server.Listener.Addr().String())
+		server.Config.Handler = is
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		c.CAFile, c.Refresh = filepath.Join(dir, "ca.pem"), refreshBound
+		replace(t, c.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+		c.JWT = []identity.JWTConfig{{Issuer: is.URL, Discovery: true, Audiences: []string{tokenAudience}}}
+		return is, func() {}
+	}},
+	{"a file", func(t *testing.T, c *identity.Config, dir string) (*identitytest.Issuer, func()) {
+		is := newIssuer(t, tokenIssuer)
+		file := filepath.Join(dir, "jwks.json")
+		publish := func() {
+			keys, err := is.JWKS()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			replace(t, file, keys)
+		}
+		publish()
+		c.JWT = []identity.JWTConfig{{Issuer: is.URL, JWKSFile: file, Audiences: []string{tokenAudience}}}
+		return is, publish
+	}},
+}
+
+func newIssuer(t *testing.T, url string) *identitytest.Issuer {
+	t.Helper()
+	is, err := identitytest.NewIssuer(url, "ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
+func tokenOf(t testing.TB, is *identitytest.Issuer, subject string) http.Header {
+	t.Helper()
+	text, err := is.Token(map[string]any{"sub": subject, "aud": tokenAudience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.Header{"Authorization": {"Bearer " + text}}
+}
+
+// An issuer's keys come and go under load. No request with a key that is
+// published is refused, whether its token is new or known; one that was
+// verified, and stands in the cache, is refused everywhere once its key is gone
+// for the refresh bound.
+func TestRemovedKeyUnderLoad(t *testing.T) {
+	for _, source := range keySources {
+		t.Run(source.name, func(t *testing.T) {
+			c, dir := laid(t, allowEverything)
+			c.Identity = identity.Config{}
+			is, publish := source.open(t, &c.Identity, dir)
+			backend := &answering{}
+			f, err := firewall.New(t.Context(), c, firewall.WithHandler(backend))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+
+			// current is a known token of a key that stays published while it is here.
+			var current atomic.Pointer[http.Header]
+			set := func(h http.Header) { current.Store(&h) }
+			set(tokenOf(t, is, "steady"))
+			ctx, stop := context.WithCancel(t.Context())
+			var requests atomic.Int64
+			var workers sync.WaitGroup
+			for w := range 3 {
+				workers.Go(func() {
+					for n := 0; ctx.Err() == nil; n++ {
+						headers := []http.Header{*current.Load(), tokenOf(t, is, fmt.Sprintf("u%d-%d", w, n))}
+						for i, h := range headers {
+							if res := askAs(f, h); res.Code != http.StatusOK {
+								t.Errorf("token %d of a published key: status %d %s", i, res.Code, res.Body)
+								return
+							}
+						}
+						requests.Add(2)
+					}
+				})
+			}
+			for range 3 {
+				first, old := is.Key(), *current.Load()
+				if _, err := is.AddKey("ES256"); err != nil {
+					t.Fatal(err)
+				}
+				publish()
+				next := tokenOf(t, is, "steady")
+				if res := askAs(f, next); res.Code != http.StatusOK {
+					t.Fatalf("the new key: status %d %s", res.Code, res.Body)
+				}
+				if res := askAs(f, old); res.Code != http.StatusOK {
+					t.Fatalf("the old key while it is published: status %d %s", res.Code, res.Body)
+				}
+				before := *current.Load()
+				set(next)
+				for n := requests.Load(); requests.Load() < n+20 && !t.Failed(); { // those with before have ended
+					askAs(f, next)
+				}
+				is.RemoveKey(first.ID)
+				publish()
+				removed := time.Now()
+				for askAs(f, before).Code == http.StatusOK {
+					// The rest is for a busy machine: the bound itself is identity.TestRotation's, on a clock of its own.
+					if time.Since(removed) > refreshBound+30*time.Second {
+						t.Fatal("a removed key still verifies")
+					}
+				}
+				t.Logf("refused %v after the removal", time.Since(removed).Round(time.Millisecond))
+				for range 20 {
+					if res := askAs(f, before); res.Code != http.StatusUnauthorized {
+						t.Fatalf("a removed key verifies again: status %d", res.Code)
+					}
+				}
+			}
+			stop()
+			workers.Wait()
+			t.Logf("%d requests, %d fetches", requests.Load(), is.Fetches())
+		})
+	}
+}
