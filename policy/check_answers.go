@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -98,15 +100,26 @@ func (e *Engine) newMask(v *ast.Term, t *gql.Type) (*Mask, string) {
 	if why := e.fitsLeaf(v, leaf); why != "" {
 		return nil, why
 	}
-	text, err := ast.JSON(v.Value)
-	if err != nil {
-		return nil, fmt.Sprintf("%s is not JSON: %s", v, err)
-	}
-	value, err := marshalJSON(text)
+	value, err := encodeTerm(v)
 	if err != nil {
 		return nil, fmt.Sprintf("%s is not JSON: %s", v, err)
 	}
 	return &Mask{Value: value}, ""
+}
+
+// encodeTerm prints a policy's value as JSON; sets become lists.
+func encodeTerm(v *ast.Term) ([]byte, error) {
+	plain, err := ast.JSON(v.Value)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(plain); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // fitsLeaf says why a value cannot stand for a leaf of the type; empty where it can.
@@ -123,8 +136,7 @@ func (e *Engine) fitsLeaf(v *ast.Term, leaf *gql.Type) string {
 		s, _ := v.Value.(ast.String)
 		fits = isString && def.EnumValues.ForName(string(s)) != nil
 	case def.Name == "Int":
-		n, err := strconv.ParseInt(string(number), 10, 32)
-		_ = n
+		_, err := strconv.ParseInt(string(number), 10, 32)
 		fits = isNumber && err == nil
 	case def.Name == "Float":
 		fits = isNumber

@@ -22,7 +22,11 @@ type decisionFile struct {
 	Policy  string            `yaml:"policy"`
 	Modules map[string]string `yaml:"modules"`
 	Data    map[string]any    `yaml:"data"`
-	Cases   []decisionCase    `yaml:"cases"`
+	// As in Options.
+	OnDeny         string         `yaml:"on_deny"`
+	OnDenyMutation string         `yaml:"on_deny_mutation"`
+	ParentNonNull  string         `yaml:"parent_non_null"`
+	Cases          []decisionCase `yaml:"cases"`
 }
 
 type decisionCase struct {
@@ -40,6 +44,11 @@ type decisionCase struct {
 	Error string `yaml:"error"`
 	// Reads lists subject and request where the decision read them.
 	Reads []string `yaml:"reads"`
+	// Guards lists the decision's guards as describeGuard prints them, Drops
+	// the dropped nodes as "key Types".
+	Guards        []string `yaml:"guards"`
+	Drops         []string `yaml:"drops"`
+	Introspection string   `yaml:"introspection"`
 }
 
 // decode goes through JSON, as claims and variables do.
@@ -84,7 +93,8 @@ func compileOperation(t testing.TB, s *schema.Schema, query, name string) *schem
 
 func (f *decisionFile) load(t testing.TB) *Engine {
 	t.Helper()
-	o := Options{Schema: loadSchema(t, f.Schema), Modules: map[string]string{}, Timeout: time.Minute}
+	o := Options{Schema: loadSchema(t, f.Schema), Modules: map[string]string{}, Timeout: time.Minute,
+		OnDeny: f.OnDeny, OnDenyMutation: f.OnDenyMutation, ParentNonNull: f.ParentNonNull}
 	if f.Policy != "" {
 		o.Modules["policy.rego"] = f.Policy
 	}
@@ -176,6 +186,7 @@ func (c *decisionCase) run(t *testing.T, e *Engine) {
 		if d.Allowed != (len(d.Denials) == 0) {
 			t.Errorf("Allowed is %v with %d denials", d.Allowed, len(d.Denials))
 		}
+		c.compareGuards(t, e.schema, d)
 		var reads []string
 		if d.ReadsSubject {
 			reads = append(reads, "subject")
@@ -203,4 +214,67 @@ func describe(d Denial, message bool) string {
 		s += ": " + d.Message
 	}
 	return s
+}
+
+func (c *decisionCase) compareGuards(t *testing.T, s *schema.Schema, d *Decision) {
+	var guards, drops []string
+	for i := range d.Guards {
+		guards = append(guards, describeGuard(s, &d.Guards[i]))
+	}
+	for _, drop := range d.Drops {
+		drops = append(drops, drop.Field.Alias+" "+typeNames(s, drop.Types))
+	}
+	if diff := cmp.Diff(c.Guards, guards); diff != "" {
+		t.Errorf("guards (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(c.Drops, drops); diff != "" {
+		t.Errorf("drops (-want +got):\n%s", diff)
+	}
+	if c.Introspection != d.Introspection && (c.Introspection != "" || d.Introspection == IntrospectionVisible) {
+		t.Errorf("introspection is %q, want %q", d.Introspection, c.Introspection)
+	}
+}
+
+func typeNames(s *schema.Schema, set schema.TypeSet) string {
+	var names []string
+	for i, def := range s.Objects() {
+		if set.Has(i) {
+			names = append(names, def.Name)
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+func describeGuard(s *schema.Schema, g *Guard) string {
+	out := g.Denial.Code + " " + g.Denial.Coordinate + " " + strings.Join(g.Denial.Path, ".") + " " + typeNames(s, g.Types)
+	if g.Whole {
+		out += "!"
+	}
+	if g.Object != nil {
+		out += " object"
+		for _, p := range g.Object.Parents {
+			if g.Types.Has(s.ObjectIndex(p.Type.Name)) {
+				out += " " + describeFields(p.Fields)
+			}
+		}
+	}
+	if g.Mask != nil {
+		out += " mask " + string(g.Mask.Value) + g.Mask.Function
+	}
+	return out
+}
+
+func describeFields(fields []ParentField) string {
+	var parts []string
+	for _, f := range fields {
+		part := f.Definition.Name
+		for _, of := range f.Fields {
+			if len(f.Fields) > 1 {
+				part += " " + of.Type.Name
+			}
+			part += "{" + describeFields(of.Fields) + "}"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ",")
 }

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"github.com/go-json-experiment/json"
 	"github.com/open-policy-agent/opa/v1/ast"
 	gql "github.com/vektah/gqlparser/v2/ast"
 )
@@ -9,5 +8,3 @@ import (
 // functionMask makes a mask of a descriptor of the library's mask functions;
 // nil and empty where the value is none.
 func (e *Engine) functionMask(*ast.Term, *gql.Type) (*Mask, string) { return nil, "" }
-
-func marshalJSON(v any) ([]byte, error) { return json.Marshal(v, json.Deterministic(true)) }
