@@ -1,12 +1,9 @@
 package policy
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
+	"context"
+	"errors"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	gql "github.com/vektah/gqlparser/v2/ast"
@@ -16,12 +13,18 @@ import (
 func (e *Engine) checkAnswers(r *report) {
 	for _, c := range e.classes {
 		g := c.group
-		if g.vars || len(g.path) != 2 || g.path[0] == star || g.path[1] == star {
+		if g.vars || len(g.path) != 2 {
+			continue
+		}
+		if g.path[1] == star {
+			if g.kind == entryDrop {
+				e.checkDropped(c, r)
+			}
 			continue
 		}
 		def := e.schema.Type(g.path[0])
 		if def == nil || def.Fields.ForName(g.path[1]) == nil {
-			continue // reported
+			continue // reported, or "*"
 		}
 		f := def.Fields.ForName(g.path[1])
 		switch g.kind {
@@ -33,26 +36,65 @@ func (e *Engine) checkAnswers(r *report) {
 	}
 }
 
+// checkMask holds the values of a mask rule that are known against its field.
 func (e *Engine) checkMask(c *class, def *gql.Definition, f *gql.FieldDefinition, r *report) {
-	switch {
-	case e.effects(def.Name):
+	if e.effects(def.Name) {
 		r.add(c.group.loc(), "%s: a denied field of %s is not asked for, so there is nothing to mask", c.group.head, def.Name)
 		return
-	case !e.maskable(def.Name, f):
-		r.add(c.group.loc(), "%s: %s is %s, an object; masks are for scalars, enums and lists of them", c.group.head, f.Name, f.Type)
+	}
+	if err := maskable(e.schema.AST(), f.Type); err != nil {
+		r.add(c.group.loc(), "%s: %s", c.group.head, err)
 		return
 	}
 	for _, rule := range c.group.rules {
 		for ; rule != nil; rule = rule.Else {
-			v := rule.Head.Value
-			if v == nil || !ast.IsConstant(v.Value) {
-				continue
-			}
-			if _, why := e.newMask(v, f.Type); why != "" {
-				r.add(rule.Head.Location, "%s: %s", c.group.head, why)
+			if v := rule.Head.Value; v != nil && ast.IsConstant(v.Value) {
+				if _, err := e.newMask(f.Type, v); err != nil {
+					r.add(rule.Head.Location, "%s: %s", c.group.head, err)
+				}
 			}
 		}
 	}
+}
+
+// checkComputedMasks evaluates the masks that read nothing, such as
+// mask.keep_last(4), and holds them against their fields.
+func (e *Engine) checkComputedMasks(ctx context.Context, r *report) error {
+	s := e.begin(ctx, nil, nil)
+	defer s.end()
+	for _, c := range e.classes {
+		g := c.group
+		if g.kind != entryMask {
+			continue
+		}
+		if len(e.maskKey) == 0 && slices.ContainsFunc(c.reads.rules, isHash) {
+			r.add(g.loc(), "%s: a hash needs a key, which policy.mask_key_file gives", g.head)
+			continue
+		}
+		if g.vars || g.path[1] == star || c.constant != nil || c.impure || len(c.paths) > 0 {
+			continue
+		}
+		f := e.schema.Type(g.path[0]).Fields.ForName(g.path[1])
+		v, err := s.value(c)
+		if broken := (*EvalError)(nil); errors.As(err, &broken) {
+			r.add(g.loc(), "%s: %s", g.head, broken.Err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if v != nil {
+			if _, err := e.newMask(f.Type, v); err != nil {
+				r.add(g.loc(), "%s: %s", g.head, err)
+			}
+		}
+	}
+	return nil
+}
+
+// isHash reports whether a rule is the library's mask function hash.
+func isHash(rule *ast.Rule) bool {
+	return rule.Location != nil && rule.Location.File == libraryPrefix+"lib/mask.rego" && rule.Head.Name == "hash"
 }
 
 // effects reports whether the fields of a type do something: a denied one must
@@ -66,89 +108,54 @@ func (e *Engine) effects(typ string) bool {
 	return false
 }
 
-// maskable reports whether values of the field can be masked: they are leaves.
-func (e *Engine) maskable(typ string, f *gql.FieldDefinition) bool {
-	of := e.schema.Type(f.Type.Name())
-	return of != nil && (of.Kind == gql.Scalar || of.Kind == gql.Enum) && !e.effects(typ)
+// canMask reports whether a denied value of the field can be masked.
+func (e *Engine) canMask(typ string, f *gql.FieldDefinition) bool {
+	return !e.effects(typ) && maskable(e.schema.AST(), f.Type) == nil
 }
 
-// countNames are fields that tell how long a list is that stands beside them.
-var countNames = []string{"total", "count", "totalcount", "pageinfo"}
+// tellsLength reports whether a field can tell how long the list is that stands
+// beside it under the name of list.
+func tellsLength(field, list string) bool {
+	name, list := fold(field), fold(list)
+	for _, word := range []string{"total", "count"} {
+		if name == word || name == word+list || name == list+word {
+			return true
+		}
+	}
+	return name == "totalcount" || name == "pageinfo"
+}
 
 func (e *Engine) checkDrop(c *class, def *gql.Definition, f *gql.FieldDefinition, r *report) {
 	if f.Type.Elem == nil {
 		r.add(c.group.loc(), "%s: %s is %s, not a list; drop leaves denied items out of a list", c.group.head, f.Name, f.Type)
 		return
 	}
-	for _, sibling := range def.Fields {
-		if slices.Contains(countNames, fold(sibling.Name)) {
-			r.warn(c.group.loc(), "%s: %s.%s can tell how many items were dropped", c.group.head, def.Name, sibling.Name)
+	e.warnCounted(c, def, f, r)
+}
+
+// checkDropped does what checkDrop does for the lists that a wildcard governs.
+func (e *Engine) checkDropped(c *class, r *report) {
+	for _, def := range e.schema.Objects() {
+		if c.group.path[0] != star && c.group.path[0] != def.Name {
+			continue
+		}
+		for _, f := range def.Fields {
+			if f.Type.Elem != nil && e.drops.static[coordinate{def.Name, f.Name}] == nil {
+				e.warnCounted(c, def, f, r)
+			}
 		}
 	}
 }
 
-// newMask makes a mask for the leaves of a type of a policy's value, or says
-// why the value does not fit.
-func (e *Engine) newMask(v *ast.Term, t *gql.Type) (*Mask, string) {
-	leaf := t
-	for leaf.Elem != nil {
-		leaf = leaf.Elem
+func (e *Engine) warnCounted(c *class, def *gql.Definition, f *gql.FieldDefinition, r *report) {
+	for _, sibling := range def.Fields {
+		if tellsLength(sibling.Name, f.Name) {
+			r.warn(c.group.loc(), "%s: %s.%s can tell how many items of %s were dropped", c.group.head, def.Name, sibling.Name, f.Name)
+		}
 	}
-	if m, why := e.functionMask(v, leaf); m != nil || why != "" {
-		return m, why
-	}
-	if why := e.fitsLeaf(v, leaf); why != "" {
-		return nil, why
-	}
-	value, err := encodeTerm(v)
-	if err != nil {
-		return nil, fmt.Sprintf("%s is not JSON: %s", v, err)
-	}
-	return &Mask{Value: value}, ""
 }
 
-// encodeTerm prints a policy's value as JSON; sets become lists.
-func encodeTerm(v *ast.Term) ([]byte, error) {
-	plain, err := ast.JSON(v.Value)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(plain); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// fitsLeaf says why a value cannot stand for a leaf of the type; empty where it can.
-func (e *Engine) fitsLeaf(v *ast.Term, leaf *gql.Type) string {
-	_, null := v.Value.(ast.Null)
-	_, isString := v.Value.(ast.String)
-	_, isBool := v.Value.(ast.Boolean)
-	number, isNumber := v.Value.(ast.Number)
-	fits := true
-	switch def := e.schema.Type(leaf.Name()); {
-	case null:
-		fits = !leaf.NonNull
-	case def.Kind == gql.Enum:
-		s, _ := v.Value.(ast.String)
-		fits = isString && def.EnumValues.ForName(string(s)) != nil
-	case def.Name == "Int":
-		_, err := strconv.ParseInt(string(number), 10, 32)
-		fits = isNumber && err == nil
-	case def.Name == "Float":
-		fits = isNumber
-	case def.Name == "String":
-		fits = isString
-	case def.Name == "ID":
-		fits = isString || isNumber && !strings.ContainsAny(string(number), ".eE")
-	case def.Name == "Boolean":
-		fits = isBool
-	}
-	if !fits {
-		return fmt.Sprintf("%s does not fit %s", v, leaf)
-	}
-	return ""
+// newMask makes the mask that a policy's value means for a field of a type.
+func (e *Engine) newMask(t *gql.Type, v *ast.Term) (*Mask, error) {
+	return newMask(e.schema.AST(), t, v.Value, e.maskKey)
 }

@@ -102,22 +102,19 @@ func (k *parentChecker) check(c *class, types []*gql.Definition) {
 		if !rd.ofParent() {
 			continue
 		}
-		seen := map[string][]string{} // types by what is wrong with them
+		first, wrong := "", 0
 		for _, def := range types {
 			if why := k.follow(c, rd, def); why != "" {
-				seen[why] = append(seen[why], def.Name)
+				if wrong++; first == "" {
+					first = why
+				}
 			}
 		}
-		for why, names := range seen {
-			on := ""
-			if len(types) > 1 {
-				on = " (of " + strings.Join(names[:min(3, len(names))], ", ")
-				if len(names) > 3 {
-					on += fmt.Sprintf(" and %d more types", len(names)-3)
-				}
-				on += ")"
-			}
-			k.arguments.problem(c, rd, "reads %s%s: %s", rd.ref, on, why)
+		switch {
+		case wrong == 1:
+			k.arguments.problem(c, rd, "reads %s: %s", spell(rd.ref), first)
+		case wrong > 1:
+			k.arguments.problem(c, rd, "reads %s: %s; %d more types that it governs lack it too", spell(rd.ref), first, wrong-1)
 		}
 	}
 	for _, def := range types {
@@ -129,6 +126,18 @@ func (k *parentChecker) check(c *class, types []*gql.Definition) {
 		}
 		c.parents[def.Name] = k.fields(def, tree)
 	}
+}
+
+// spell prints a reference as its author may have written it: OPA's own
+// variables are wildcards.
+func spell(ref ast.Ref) string {
+	out := slices.Clone(ref)
+	for i, t := range out {
+		if v, ok := t.Value.(ast.Var); i > 0 && ok && v.IsGenerated() {
+			out[i] = ast.VarTerm("_")
+		}
+	}
+	return out.String()
 }
 
 // add puts a path into the tree.
@@ -157,10 +166,11 @@ func (k *parentChecker) follow(c *class, rd read, def *gql.Definition) string {
 
 // step follows a reference from an object, interface or union.
 func (k *parentChecker) step(c *class, rd read, def *gql.Definition, rest ast.Ref, top bool) string {
-	name, ok := rest[0].Value.(ast.String)
+	key, ok := rest[0].Value.(ast.String)
 	if !ok {
-		return fmt.Sprintf("it must name the field of %s, not a variable", def.Name)
+		return fmt.Sprintf("it must name the field of %s", def.Name)
 	}
+	name := string(key)
 	possible := []*gql.Definition{def}
 	if def.Kind != gql.Object {
 		possible = k.objects(def)
@@ -169,10 +179,10 @@ func (k *parentChecker) step(c *class, rd read, def *gql.Definition, rest ast.Re
 		return fmt.Sprintf("%s has no possible types", def.Name)
 	}
 	for _, typ := range possible {
-		f := typ.Fields.ForName(string(name))
+		f := typ.Fields.ForName(name)
 		switch {
 		case f == nil || strings.HasPrefix(f.Name, "__"):
-			return fmt.Sprintf("type %s has no field %q%s", typ.Name, name, didYouMean(string(name), fieldNames(typ)))
+			return fmt.Sprintf("type %s has no field %q%s", typ.Name, name, didYouMean(name, fieldNames(typ)))
 		case len(f.Arguments) > 0:
 			return fmt.Sprintf("%s.%s takes arguments, so it cannot be asked for", typ.Name, name)
 		case top && f.Type.NonNull && !k.acceptNon:
@@ -284,19 +294,15 @@ func (k *parentChecker) possible(def *gql.Definition) []*gql.Definition {
 }
 
 // read notes what the verdict's classes of classObject read of a type.
-func (v *verdict) read(typ string, objects []*class) {
-	if len(objects) == 0 {
+func (v *verdict) read(def *gql.Definition, objects []*class) {
+	if len(objects) == 0 || slices.ContainsFunc(v.parents, func(p ParentFields) bool { return p.Type == def }) {
 		return
 	}
-	if v.parents == nil {
-		v.parents = map[string][]ParentField{}
-	}
-	if v.parents[typ] != nil {
-		return
-	}
+	all := ParentFields{Type: def}
 	for _, c := range objects {
-		v.parents[typ] = mergeFields(v.parents[typ], c.parents[typ])
+		all.Fields = mergeFields(all.Fields, c.parents[def.Name])
 	}
+	v.parents = append(v.parents, all)
 }
 
 // mergeFields joins two lists of fields of the same type.

@@ -107,10 +107,12 @@ type verdict struct {
 	// the bitmap.
 	identity bool
 	bit      int
+	// index counts the distinct verdicts of an engine.
+	index int
 	// object is true when some class is classObject; parents then has the
 	// fields that those classes read, by the object types with this verdict.
 	object  bool
-	parents map[string][]ParentField
+	parents []ParentFields
 }
 
 // decidedBy names the rule that decides when nothing grants: the first level
@@ -192,9 +194,11 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 					v.bit = len(e.identity.verdicts)
 					e.identity.verdicts = append(e.identity.verdicts, v)
 				}
+				v.index = len(e.distinct)
+				e.distinct = append(e.distinct, v)
 				known[k] = v
 			}
-			v.read(def.Name, objects)
+			v.read(def, objects)
 			fields[f.Name] = v
 		}
 	}

@@ -48,6 +48,9 @@ type Options struct {
 	// resolved object, although such a field, asked for on behalf of a rule,
 	// makes the object null when it fails; "refuse" or empty: a load error.
 	ParentNonNull string
+	// MaskKey is the key of hash masks, at least MinMaskKey bytes; nil refuses
+	// policies that use them.
+	MaskKey []byte
 }
 
 // Engine is a policy, checked and compiled against one schema. It is
@@ -67,6 +70,7 @@ type Engine struct {
 	masks    lookup
 	drops    lookup
 	verdicts map[string]map[string]*verdict // by type and field
+	distinct []*verdict
 
 	arguments     map[argumentKey]*class
 	argumentError map[argumentKey]*class
@@ -78,6 +82,7 @@ type Engine struct {
 	answers  *answers
 
 	filter, filterMutation bool
+	maskKey                []byte
 }
 
 type argumentKey struct{ typ, field, argument string }
@@ -112,6 +117,7 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 		arguments: map[argumentKey]*class{}, argumentError: map[argumentKey]*class{}, inputs: map[coordinate]*class{},
 		allow: newLookup(), errors: newLookup(), masks: newLookup(), drops: newLookup(),
 		answers: newAnswers(),
+		maskKey: o.MaskKey,
 		filter:  o.OnDeny == "filter", filterMutation: o.OnDeny == "filter" && o.OnDenyMutation == "filter",
 	}
 	if e.timeout <= 0 {
@@ -125,6 +131,12 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.resolveAll(o.Schema.Objects())
 	if err := e.identity.prepare(e); err != nil {
+		return nil, err
+	}
+	if err := e.checkComputedMasks(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := r.err(); err != nil {
 		return nil, err
 	}
 	if e.revision, err = src.revision(o.Schema); err != nil {
@@ -147,6 +159,9 @@ func (o *Options) check() error {
 		if c.value != "" && c.value != c.other && c.value != "filter" {
 			return fmt.Errorf("policy: Options.%s is %q; it may be reject or filter", c.name, c.value)
 		}
+	}
+	if n := len(o.MaskKey); n > 0 && n < MinMaskKey {
+		return fmt.Errorf("policy: Options.MaskKey has %d bytes; it needs %d", n, MinMaskKey)
 	}
 	if o.ParentNonNull != "" && o.ParentNonNull != "refuse" && o.ParentNonNull != "accept" {
 		return fmt.Errorf("policy: Options.ParentNonNull is %q; it may be refuse or accept", o.ParentNonNull)

@@ -22,11 +22,20 @@ type FieldDecision struct {
 	// rule governs the coordinate.
 	Rule string `json:"rule"`
 	At   string `json:"at"`
-	// Decision is allow or deny.
+	// Decision is allow, deny, mask (denied, but shown masked) or object
+	// (decided on the answer, for each object).
 	Decision string `json:"decision"`
+	// Mask is the rule that masks a denied field, MaskAt its file:line; both
+	// are empty where it is not masked.
+	Mask   string `json:"mask,omitempty"`
+	MaskAt string `json:"mask_at,omitempty"`
+	// Drop is the rule that leaves denied items out of a list, DropAt its
+	// file:line; both are empty where they become null.
+	Drop   string `json:"drop,omitempty"`
+	DropAt string `json:"drop_at,omitempty"`
 	// Reads lists the input paths that the rules of the coordinate can read.
 	Reads []string `json:"reads"`
-	// Class is constant, identity or request: what the answer depends on.
+	// Class is constant, identity, request or object: what the answer depends on.
 	Class string `json:"class,omitempty"`
 	// Why lists for a denial the expressions that were false or undefined.
 	Why []string `json:"why,omitempty"`
@@ -83,6 +92,9 @@ func (s *session) explainUse(b *Binding, id *identityAnswer, use int32) ([]Field
 			if err == nil {
 				err = s.explainVerdict(&d, b, id, use, at.coordinate, ok)
 			}
+			if err == nil {
+				err = s.explainAnswer(&d, b, use, &at, ok)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -112,19 +124,19 @@ func (s *session) explainVerdict(d *FieldDecision, b *Binding, id *identityAnswe
 	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
 	granted := false
 	for _, lv := range s.engine.allow.levels(at.typ, at.field) {
-		if lv.rule != nil {
-			reads.merge(&lv.rule.reads.paths)
-			yes, err := s.rule(id, lv.rule)
-			if err != nil {
-				return err
-			}
-			if yes && !granted {
-				decided, granted = lv.rule, true
-			}
-		}
-		for _, c := range lv.vars {
+		for c := range lv.classes {
 			reads.merge(&c.reads.paths)
-			yes, err := s.grant(id, c, lv.at)
+			if c.kind == classObject {
+				if !granted && !ok && (decided == nil || decided.kind != classObject) {
+					decided = c // the answer decides
+				}
+				continue
+			}
+			ask := func() (bool, error) { return s.rule(id, c) }
+			if c != lv.rule {
+				ask = func() (bool, error) { return s.grant(id, c, lv.at) }
+			}
+			yes, err := ask()
 			if err != nil {
 				return err
 			}
@@ -136,8 +148,46 @@ func (s *session) explainVerdict(d *FieldDecision, b *Binding, id *identityAnswe
 	if err := s.explainClass(d, decided, ok); err != nil {
 		return err
 	}
-	d.Reads = reads.paths()
+	d.Reads = append([]string{}, reads.paths()...)
 	return nil
+}
+
+// explainAnswer says what becomes of a field that is not allowed beforehand,
+// and of the denied items of a list.
+func (s *session) explainAnswer(d *FieldDecision, b *Binding, use int32, at *boundCoordinate, ok bool) error {
+	if f := b.op.Uses[use].Field.Definition; s.engine.filter && f != nil && f.Type.Elem != nil {
+		s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
+		c, v, err := s.first(&s.engine.drops, at.coordinate)
+		if err != nil {
+			return err
+		}
+		if isTrue(v) {
+			d.Drop, d.DropAt = place(c)
+		}
+	}
+	if ok {
+		return nil
+	}
+	if at.verdict.object {
+		d.Decision = "object"
+	}
+	m, err := s.mask(b, use, at.coordinate)
+	if m == nil || err != nil {
+		return err
+	}
+	if d.Decision == "deny" {
+		d.Decision = "mask"
+	}
+	c, _, err := s.first(&s.engine.masks, at.coordinate)
+	if err == nil && c != nil {
+		d.Mask, d.MaskAt = place(c)
+	}
+	return err
+}
+
+func place(c *class) (head, at string) {
+	rule := c.rule()
+	return rule.Head, fmt.Sprintf("%s:%d", rule.File, rule.Line)
 }
 
 func (s *session) explainClass(d *FieldDecision, c *class, ok bool) error {
@@ -151,14 +201,13 @@ func (s *session) explainClass(d *FieldDecision, c *class, ok bool) error {
 		}
 		return nil
 	}
-	rule := c.rule()
-	d.Rule, d.At = rule.Head, fmt.Sprintf("%s:%d", rule.File, rule.Line)
+	d.Rule, d.At = place(c)
 	d.Reads = append(d.Reads, c.paths...)
 	d.Class = c.kind.String()
 	if c.constant != nil {
 		d.Class = "constant"
 	}
-	if ok {
+	if ok || c.kind == classObject {
 		return nil
 	}
 	var err error

@@ -83,6 +83,59 @@ allow[t][f] if data.grants[input.subject.id][t][f]
 	}
 }
 
+// TestExplainAnswer explains what is decided on the answer.
+func TestExplainAnswer(t *testing.T) {
+	f := decisionFile{Schema: "shop.graphql", OnDeny: "filter", ParentNonNull: "accept", Policy: `package graphward
+
+import rego.v2
+
+allow.Query.users := true
+
+allow.User.phone if input.parent.id == input.subject.id
+
+allow.User.phone if "admin" in input.subject.roles
+
+allow.User.name if false
+
+mask.User["*"] := "hidden" if "support" in input.subject.roles
+
+drop.Query.users := true
+`}
+	e := f.load(t)
+	op := compileOperation(t, e.schema, `{users{phone name email}}`, "")
+	b, err := e.Bind(op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Explain(context.Background(), b, &Subject{Roles: []string{"support"}}, nil, OperationFacts{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []FieldDecision{
+		{
+			Kind: DenyField, Coordinate: "Query.users", Path: []string{"users"}, Rule: "allow.Query.users", At: "policy.rego:5",
+			Decision: "allow", Reads: []string{}, Class: "constant", Drop: "drop.Query.users", DropAt: "policy.rego:15",
+		},
+		{
+			Kind: DenyField, Coordinate: "User.phone", Path: []string{"users", "phone"}, Rule: "allow.User.phone", At: "policy.rego:7",
+			Decision: "object", Reads: []string{"input.parent.id", "input.subject.id", "input.subject.roles"}, Class: "object",
+			Mask: `mask.User["*"]`, MaskAt: "policy.rego:13",
+		},
+		{
+			Kind: DenyField, Coordinate: "User.name", Path: []string{"users", "name"}, Rule: "allow.User.name", At: "policy.rego:11",
+			Decision: "mask", Reads: []string{}, Class: "identity", Why: []string{"policy.rego:11: false"},
+			Mask: `mask.User["*"]`, MaskAt: "policy.rego:13",
+		},
+		{
+			Kind: DenyField, Coordinate: "User.email", Path: []string{"users", "email"}, Decision: "mask", Reads: []string{}, Why: []string{"no rule"},
+			Mask: `mask.User["*"]`, MaskAt: "policy.rego:13",
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestQuickstart loads the example policy, which has its own Rego tests.
 func TestQuickstart(t *testing.T) {
 	s, err := schema.LoadFiles("../examples/quickstart/schema.graphql")

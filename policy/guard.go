@@ -32,8 +32,9 @@ type Guard struct {
 type ObjectRule struct {
 	// Head names the rule and its place.
 	Head Rule
-	// Parents are the fields of the parent that the rule reads, by object type
-	// (index in the schema): all that the answer must be asked for.
+	// Parents are the fields of the parent that the rule reads, by every object
+	// type that it governs: what the answer must be asked for on a guard's
+	// types. For the same coordinates of an engine it is the same slice.
 	Parents []ParentFields
 
 	judge func(ctx context.Context, parents [][]byte) ([]bool, error)

@@ -52,7 +52,7 @@ func (m *Mask) equal(n *Mask) bool {
 	if m == nil || n == nil {
 		return m == n
 	}
-	return m.Function == n.Function && bytes.Equal(m.Value, n.Value) && slices.EqualFunc(m.Arguments, n.Arguments, bytes.Equal)
+	return m.Function == n.Function && m.Whole == n.Whole && bytes.Equal(m.Value, n.Value) && slices.EqualFunc(m.Arguments, n.Arguments, bytes.Equal)
 }
 
 // guards fills in what the answer must be guarded against, and adds to refused
@@ -216,7 +216,7 @@ func (s *session) mask(b *Binding, use int32, at coordinate) (*Mask, error) {
 	if def := e.schema.Type(at.typ); def != nil {
 		f = def.Fields.ForName(at.field) // an object may narrow its interface's type
 	}
-	if f == nil || !e.maskable(at.typ, f) {
+	if f == nil || !e.canMask(at.typ, f) {
 		return nil, nil
 	}
 	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
@@ -224,29 +224,32 @@ func (s *session) mask(b *Binding, use int32, at coordinate) (*Mask, error) {
 	if v == nil || err != nil {
 		return nil, err
 	}
-	m, _ := e.newMask(v, f.Type)
-	return m, nil
+	if m, err := e.newMask(f.Type, v); err == nil {
+		return m, nil
+	}
+	return nil, nil
 }
 
 // find returns the value of the first rule for a coordinate that has one.
 func (s *session) find(l *lookup, at coordinate) (*ast.Term, error) {
+	_, v, err := s.first(l, at)
+	return v, err
+}
+
+// first returns the first class for a coordinate that has a value, and the value.
+func (s *session) first(l *lookup, at coordinate) (*class, *ast.Term, error) {
 	for _, lv := range l.levels(at.typ, at.field) {
-		if lv.rule != nil {
-			if v, err := s.value(lv.rule); v != nil || err != nil {
-				return v, err
-			}
-		}
-		for _, c := range lv.vars {
+		for c := range lv.classes {
 			v, err := s.value(c)
-			if err != nil {
-				return nil, err
+			if err == nil && c != lv.rule {
+				v = member(member(v, lv.at.typ), lv.at.field)
 			}
-			if found := member(member(v, lv.at.typ), lv.at.field); found != nil {
-				return found, nil
+			if v != nil || err != nil {
+				return c, v, err
 			}
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // findDrops finds the list fields whose denied items are left out.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -24,8 +23,7 @@ type ruleKey struct {
 	use     int32 // -1: the rule reads no arguments
 }
 
-// bind returns the rule that decides the coordinate for each parent, and makes
-// sure that it says what to ask for on the coordinate's type.
+// bind returns the rule that decides the coordinate for each parent.
 func (rules objectRules) bind(s *session, b *Binding, use int32, at *boundCoordinate) *ObjectRule {
 	var classes []objectClass
 	key := ruleKey{at.verdict, -1}
@@ -46,12 +44,8 @@ func (rules objectRules) bind(s *session, b *Binding, use int32, at *boundCoordi
 		f := s.facts
 		f.use = &b.op.Uses[use]
 		o := &object{engine: s.engine, facts: f, classes: classes}
-		r = &ObjectRule{Head: classes[0].class.rule(), judge: o.judge}
+		r = &ObjectRule{Head: classes[0].class.rule(), Parents: at.verdict.parents, judge: o.judge}
 		rules[key] = r
-	}
-	def := s.engine.schema.Type(at.typ)
-	if !slices.ContainsFunc(r.Parents, func(p ParentFields) bool { return p.Type == def }) {
-		r.Parents = append(r.Parents, ParentFields{def, at.verdict.parents[at.typ]})
 	}
 	return r
 }

@@ -244,6 +244,7 @@ type closure struct {
 	paths  pathSet
 	reads  []read
 	impure []string
+	rules  []*ast.Rule
 }
 
 // close follows rules to everything that they may reach.
@@ -259,6 +260,7 @@ func (a *analyser) close(rules []*ast.Rule) *closure {
 		}
 		seen[rule], a.used[rule] = true, true
 		f := a.of(rule)
+		out.rules = append(out.rules, rule)
 		for _, rd := range f.reads {
 			out.paths.add(rd.path)
 		}
