@@ -24,7 +24,9 @@ type Schema struct {
 	arguments map[*ast.ArgumentDefinition]Value
 	// reach memoises InputReach: *inputType to []InputField.
 	reach sync.Map
-	types *typeTable
+	// strictest memoises Strictest: *ast.FieldDefinition to *ast.Type.
+	strictest sync.Map
+	types     *typeTable
 }
 
 // AST returns the gqlparser schema. Read only. As gqlparser has it, the query

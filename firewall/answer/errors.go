@@ -1,0 +1,369 @@
+package answer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/graphward/graphward/firewall/gqlhttp"
+)
+
+// upstreamErrors are the upstream's own, once they have been seen.
+type upstreamErrors struct {
+	known bool
+	list  []upstreamError
+	// under has every prefix of the paths of errors about what the firewall
+	// itself asked for; at the paths to the last key of its own.
+	under, at map[string]bool
+}
+
+type upstreamError struct {
+	raw   []byte
+	path  []step // nil: none
+	begin int    // of the path's value in raw
+	end   int
+	own   bool // about what the firewall asked for
+}
+
+// possible reports whether there are errors, or may be.
+func (u *upstreamErrors) possible() bool { return !u.known || len(u.list) > 0 }
+
+// absent reports whether the value at w.path, under a key of ours, is there
+// because of an error only. It returns errUnknown where that cannot be known yet.
+func (u *upstreamErrors) absent(w *walker, v []byte) (bool, error) {
+	if !u.known {
+		if holdsNull(v) {
+			return false, errUnknown
+		}
+		return false, nil
+	}
+	if len(u.under) == 0 {
+		return false, nil
+	}
+	key := string(appendPath(nil, w.path))
+	return u.at[key] || v[0] == 'n' && u.under[key], nil
+}
+
+// read parses the value of errors.
+func (u *upstreamErrors) read(raw []byte) error {
+	u.known, u.list, u.under, u.at = true, nil, map[string]bool{}, map[string]bool{}
+	d := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if d.PeekKind() == 'n' {
+		return nil
+	}
+	if d.PeekKind() != '[' {
+		return &FormatError{"errors is no list"}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return errJSON
+	}
+	for d.PeekKind() != ']' {
+		v, err := d.ReadValue()
+		if err != nil {
+			return errJSON
+		}
+		e := upstreamError{raw: slices.Clone(v)}
+		if err := e.locate(); err != nil {
+			return err
+		}
+		last := 0
+		for i := range e.path {
+			if own(e.path[i].key) {
+				e.own, last = true, i+1
+			}
+		}
+		if e.own {
+			for i := range e.path {
+				u.under[string(appendPath(nil, e.path[:i+1]))] = true
+			}
+			u.at[string(appendPath(nil, e.path[:last]))] = true
+		}
+		u.list = append(u.list, e)
+	}
+	return nil
+}
+
+// locate finds the error's path. Of several the last counts, as for readers of
+// JSON.
+func (e *upstreamError) locate() error {
+	if e.raw[0] != '{' {
+		return nil
+	}
+	return members(e.raw, 0, func(key []byte, start, end int) (bool, error) {
+		if string(key) != "path" || e.raw[start] != '[' {
+			return true, nil
+		}
+		e.path, e.begin, e.end = []step{}, start, end
+		d := jsontext.NewDecoder(bytes.NewReader(e.raw[start:end]), jsontext.AllowInvalidUTF8(true))
+		if _, err := d.ReadToken(); err != nil {
+			return false, errJSON
+		}
+		for d.PeekKind() != ']' {
+			t, err := d.ReadToken()
+			if err != nil {
+				return false, errJSON
+			}
+			switch t.Kind() {
+			case '"':
+				e.path = append(e.path, step{key: t.String()})
+			case '0':
+				n, err := strconv.Atoi(t.String())
+				if err != nil {
+					return false, &FormatError{"an error's path has an index that is none"}
+				}
+				e.path = append(e.path, step{in: n, out: n})
+			default:
+				return false, &FormatError{"an error's path has a step that is no key or index"}
+			}
+		}
+		return true, nil
+	})
+}
+
+// appendPath appends a key for a path as upstream counts.
+func appendPath(dst []byte, path []step) []byte {
+	for i := range path {
+		if path[i].key != "" {
+			dst = append(append(dst, path[i].key...), 0)
+			continue
+		}
+		dst = append(strconv.AppendInt(append(dst, '#'), int64(path[i].in), 10), 0)
+	}
+	return dst
+}
+
+// region notes that the position at hand became null by a denial.
+func (w *walker) region() {
+	if !w.upstream.possible() {
+		return
+	}
+	at := len(w.regions)
+	w.regions = append(w.regions, 0, 0, 0, 0)
+	w.regions = appendPath(w.regions, w.path)
+	binary.LittleEndian.PutUint32(w.regions[at:], uint32(len(w.regions)-at-4))
+}
+
+// drop notes that an element of the list at hand is left out; its index is the
+// last step.
+func (w *walker) drop(index int) {
+	w.report.Dropped++
+	if !w.upstream.possible() {
+		return
+	}
+	if w.dropped == nil {
+		w.dropped = map[string][]int{}
+	}
+	key := string(appendPath(nil, w.path[:len(w.path)-1]))
+	w.dropped[key] = append(w.dropped[key], index)
+}
+
+// pathJSON is the path at hand, as the client counts.
+func (w *walker) pathJSON() []byte { return appendPathJSON(nil, w.path) }
+
+func appendPathJSON(dst []byte, path []step) []byte {
+	dst = append(dst, '[')
+	for i := range path {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if path[i].key != "" {
+			dst = append(append(append(dst, '"'), path[i].key...), '"')
+			continue
+		}
+		dst = strconv.AppendInt(dst, int64(path[i].out), 10)
+	}
+	return append(dst, ']')
+}
+
+// lookForErrors reads the rest of the answer into memory to find the upstream's
+// errors behind the data. It happens where a field that a rule reads is null.
+func (w *walker) lookForErrors() error {
+	s := skipper{depth: w.depth - 1}
+	at := 0
+	for {
+		n, end := s.advance(w.in.data[w.in.pos+at:])
+		at += n
+		if end {
+			break
+		}
+		if err := w.in.more(); err != nil {
+			return err
+		}
+	}
+	for {
+		raw, err := errorsAfter(w.in.data, w.in.pos+at)
+		if err == nil {
+			if raw == nil {
+				raw = nullText
+			}
+			return w.upstream.read(raw)
+		}
+		if err != errShort {
+			return err
+		}
+		if err := w.in.more(); err != nil {
+			return err
+		}
+	}
+}
+
+// errorsAfter finds the member errors among those that follow b[i] in the
+// envelope; nil: there is none.
+func errorsAfter(b []byte, i int) (raw []byte, err error) {
+	for {
+		if i, err = nextItem(b, i, '}'); err != nil || b[i] == '}' {
+			return raw, err
+		}
+		end, err := skipString(b, i)
+		if err != nil {
+			return nil, err
+		}
+		key, err := unquote(b[i:end])
+		if err != nil {
+			return nil, err
+		}
+		i = skipSpace(b, end)
+		if i >= len(b) {
+			return nil, errShort
+		}
+		start := skipSpace(b, i+1)
+		if i, err = skipValue(b, start); err != nil {
+			return nil, err
+		}
+		if string(key) == "errors" {
+			raw = b[start:i]
+		}
+	}
+}
+
+// errors returns the value of errors in the client's answer: what stays of the
+// upstream's, then ours; nil: there are none.
+func (w *walker) errors(raw []byte, dataNull bool) ([]byte, error) {
+	removed := w.removals()
+	var kept []byte
+	changed := len(w.errs) > 0
+	count := 0
+	for i := range w.upstream.list {
+		e := &w.upstream.list[i]
+		text, ok := w.keep(e, removed)
+		changed = changed || !ok || len(text) != len(e.raw) || !bytes.Equal(text, e.raw)
+		if !ok {
+			continue
+		}
+		if count++; count > 1 {
+			kept = append(kept, ',')
+		}
+		kept = append(kept, text...)
+	}
+	if !changed {
+		return w.maskErrors(raw)
+	}
+	if count > 0 {
+		masked, err := w.maskErrors(append(append([]byte{'['}, kept...), ']'))
+		if err != nil {
+			return nil, err
+		}
+		kept = append(kept[:0], masked[1:len(masked)-1]...)
+	}
+	out := append(make([]byte, 0, 1<<10), '[')
+	out = append(out, kept...)
+	for i := range w.errs {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = w.appendError(out, &w.errs[i])
+	}
+	if len(out) == 1 {
+		if !dataNull {
+			return nil, nil
+		}
+		// The data is null because of a field that the firewall asked for.
+		out = append(out, `{"message":"`+gqlhttp.MaskedMessage+`","extensions":{"code":"`+gqlhttp.MaskedCode+`"}}`...)
+	}
+	return append(out, ']'), nil
+}
+
+func (w *walker) appendError(dst []byte, e *denied) []byte {
+	g := &w.opts.Guards[e.guard]
+	dst = append(dst, `{"message":`...)
+	dst, _ = jsontext.AppendQuote(dst, g.Message)
+	dst = append(append(dst, `,"path":`...), e.path...)
+	dst = append(dst, `,"extensions":{"code":`...)
+	dst, _ = jsontext.AppendQuote(dst, g.Code)
+	return append(dst, "}}"...)
+}
+
+// removals is regions as a set.
+func (w *walker) removals() map[string]bool {
+	if len(w.upstream.list) == 0 {
+		return nil
+	}
+	set := map[string]bool{}
+	for b := w.regions; len(b) > 0; {
+		n := binary.LittleEndian.Uint32(b)
+		set[string(b[4:4+n])] = true
+		b = b[4+n:]
+	}
+	return set
+}
+
+// keep returns an error of the upstream's as the client may see it, or false:
+// it is about what the firewall asked for, or about a region that is gone.
+func (w *walker) keep(e *upstreamError, removed map[string]bool) ([]byte, bool) {
+	if e.own {
+		return nil, false
+	}
+	if e.path == nil {
+		return e.raw, true
+	}
+	moved := false
+	path := slices.Clone(e.path)
+	var key []byte
+	if removed[""] {
+		return nil, false
+	}
+	for i := range path {
+		if path[i].key == "" {
+			for _, gone := range w.dropped[string(key)] {
+				switch {
+				case gone == e.path[i].in:
+					return nil, false
+				case gone < e.path[i].in:
+					path[i].out--
+					moved = true
+				}
+			}
+		}
+		key = appendPath(key, e.path[i:i+1])
+		if removed[string(key)] {
+			return nil, false
+		}
+	}
+	if !moved {
+		return e.raw, true
+	}
+	out := appendPathJSON(slices.Clone(e.raw[:e.begin]), path)
+	return append(out, e.raw[e.end:]...), true
+}
+
+// maskErrors applies responses.errors to the value of errors.
+func (w *walker) maskErrors(raw []byte) ([]byte, error) {
+	return w.applied("errors", raw)
+}
+
+// applied applies Options.Errors to the value of one member of the envelope.
+func (w *walker) applied(name string, raw []byte) ([]byte, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	begin := `{"` + name + `":`
+	body := append(append([]byte(begin), raw...), '}')
+	out, _, err := gqlhttp.RewriteErrors(body, &w.opts.Errors)
+	if err != nil {
+		return nil, err
+	}
+	return out[len(begin) : len(out)-1], nil
+}
