@@ -49,8 +49,8 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := lay(t, func(config string) string {
-		config = strings.Replace(config, "timeout: 30s", "timeout: 2s", 1)
-		return strings.Replace(config, "budgets:\n", "budgets:\n  store: redis://"+address+"/0\n", 1)
+		config = swap(t, config, "timeout: 90s", "timeout: 2s")
+		return swap(t, config, "budgets:\n", "budgets:\n  store: redis://"+address+"/0\n")
 	})
 
 	ctx, stop := context.WithTimeout(t.Context(), length)
