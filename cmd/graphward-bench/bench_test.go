@@ -32,11 +32,11 @@ func TestReportPairsRounds(t *testing.T) {
 	bare, other := &target{name: "bare"}, &target{name: "other"}
 	r := newReport(&compareCommand{Rounds: 2})
 	r.add("w", "about", 0, []row{
-		{bare, []burst{{100, 1, 2, 4, 10, 1}, {50, 1, 4, 8, 10, 1}}},
-		{other, []burst{{50, 2, 2, 2, 30, 1}, {50, 1, 1, 4, 20, 1}}},
+		{bare, []burst{{100, 1, 2, 4, 30, 10, 1}, {50, 1, 4, 8, 30, 10, 1}}},
+		{other, []burst{{50, 2, 2, 2, 20, 30, 1}, {50, 1, 1, 4, 20, 20, 1}}},
 	})
 	got := r.Workloads[0].Targets[1]
-	if got.CPURatio.Median != 0.5 || got.CPURatio.Max != 0.5 || got.ThroughputRatio.Median != 0.75 || got.P99Ratio.Min != 0.25 || got.PeakRSS != 30 {
+	if got.CPURatio.Median != 0.5 || got.CPURatio.Max != 0.5 || got.ThroughputRatio.Median != 0.75 || got.P99Ratio.Min != 0.25 || got.PeakRSS != 30 || got.Mallocs != 20 {
 		t.Errorf("got %+v", got)
 	}
 	var text strings.Builder

@@ -26,11 +26,13 @@ type compareCommand struct {
 	Latency     int           `help:"Rounds of the fixed-rate comparison; 0: none." default:"11"`
 	Rate        float64       `help:"Its rate, as a share of the bare proxy's throughput on the first workload." default:"0.4"`
 	Procs       int           `help:"GOMAXPROCS of every proxy; 0: Go's default."`
+	Versus      string        `help:"A second graphward binary, to compare with the first in the same rounds." placeholder:"FILE"`
 	OtherURL    string        `help:"Another proxy to compare, in front of a backend of its own." placeholder:"URL"`
 	OtherPID    int           `help:"Its process." placeholder:"PID"`
 	OtherGuards bool          `help:"It refuses the hostile requests too."`
 	JSON        bool          `help:"Print one JSON object."`
 	Keep        string        `help:"Keep the scene's files in this folder." placeholder:"DIR"`
+	Profile     string        `help:"Write graphward's CPU and allocation profiles of each workload to this folder. They slow it: no ratio counts." placeholder:"DIR"`
 }
 
 // Validate bounds the run, so that a slip does not load the machine for hours.
@@ -81,6 +83,9 @@ func (c *compareCommand) Run(ctx context.Context, out *console) error {
 	if binary == "" {
 		binary = filepath.Join(dir, "graphward")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/graphward/graphward/cmd/graphward")
+		if c.Profile != "" {
+			build.Args = slices.Insert(build.Args, 2, "-tags", "profile")
+		}
 		if text, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w\n%s", err, text)
 		}
@@ -117,16 +122,18 @@ func (r *comparison) run(ctx context.Context, chosen []workload) (*report, error
 	if err != nil {
 		return nil, err
 	}
-	_, address, err := r.processes.start(ctx, firstLine, self, "backend")
+	_, address, err := r.processes.start(ctx, firstLine, nil, self, "backend")
 	if err != nil {
 		return nil, err
 	}
+	address, _, _ = strings.Cut(address, " ")
 	r.backend = "http://" + address + "/graphql"
-	cmd, address, err := r.processes.start(ctx, firstLine, self, "bare", "--upstream", r.backend)
+	cmd, address, err := r.processes.start(ctx, firstLine, nil, self, "bare", "--upstream", r.backend)
 	if err != nil {
 		return nil, err
 	}
-	bare := &target{name: "bare", address: address, pid: cmd.Process.Pid}
+	bare := &target{name: "bare", pid: cmd.Process.Pid}
+	bare.at(address)
 	others := []*target{bare}
 	if r.command.OtherURL != "" {
 		u, err := url.Parse(r.command.OtherURL)
@@ -139,8 +146,16 @@ func (r *comparison) run(ctx context.Context, chosen []workload) (*report, error
 	for _, w := range chosen {
 		targets := slices.Clone(others)
 		for _, v := range w.variants {
-			t, err := r.graphward(ctx, v)
+			t, err := r.graphward(ctx, r.binary, v)
 			if err != nil {
+				return nil, err
+			}
+			targets = append(targets, t)
+			if r.command.Versus == "" {
+				continue
+			}
+			v.name += "-versus"
+			if t, err = r.graphward(ctx, r.command.Versus, v); err != nil {
 				return nil, err
 			}
 			targets = append(targets, t)
@@ -162,7 +177,7 @@ func (r *comparison) run(ctx context.Context, chosen []workload) (*report, error
 // latency compares at a fixed rate, which is a share of what the bare proxy
 // reached on the same workload.
 func (r *comparison) latency(ctx context.Context, report *report, w *workload, others []*target) error {
-	t, err := r.graphward(ctx, w.variants[0])
+	t, err := r.graphward(ctx, r.binary, w.variants[0])
 	if err != nil {
 		return err
 	}
@@ -176,7 +191,7 @@ func (r *comparison) latency(ctx context.Context, report *report, w *workload, o
 }
 
 // graphward starts a variant unless it runs.
-func (r *comparison) graphward(ctx context.Context, v variant) (*target, error) {
+func (r *comparison) graphward(ctx context.Context, binary string, v variant) (*target, error) {
 	if t := r.started[v.name]; t != nil {
 		return t, nil
 	}
@@ -184,11 +199,20 @@ func (r *comparison) graphward(ctx context.Context, v variant) (*target, error) 
 	if err != nil {
 		return nil, err
 	}
-	cmd, address, err := r.processes.start(ctx, servingLine, r.binary, "serve", "--config", config)
+	t := &target{name: v.name, guarded: true}
+	var environ []string
+	if r.command.Profile != "" {
+		if t.profile, err = freeAddress(); err != nil {
+			return nil, err
+		}
+		environ = []string{"GRAPHWARD_PROFILE=" + t.profile}
+	}
+	cmd, address, err := r.processes.start(ctx, servingLine, environ, binary, "serve", "--config", config)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: v.name, address: address, pid: cmd.Process.Pid, guarded: true}
+	t.at(address)
+	t.pid = cmd.Process.Pid
 	r.started[v.name] = t
 	return t, nil
 }
@@ -196,6 +220,7 @@ func (r *comparison) graphward(ctx context.Context, v variant) (*target, error) 
 // burst is one target's part of one round.
 type burst struct {
 	throughput, p50, p99, cpu float64 // 1/s, s, s, CPU-seconds for 1,000 requests
+	mallocs                   float64 // objects a request; NaN: not known
 	rss                       int64
 	requests                  int
 }
@@ -222,8 +247,9 @@ func (r *comparison) compare(ctx context.Context, w *workload, targets []*target
 	for round := range rounds {
 		for k := range targets {
 			i := (k + round) % len(targets)
+			stop := r.profile(ctx, targets[i], w)
 			b, err := r.burst(ctx, w, targets[i], r.command.Duration, rate)
-			if err != nil {
+			if err = errors.Join(err, stop()); err != nil {
 				return nil, err
 			}
 			rows[i].bursts = append(rows[i].bursts, *b)
@@ -235,6 +261,10 @@ func (r *comparison) compare(ctx context.Context, w *workload, targets []*target
 
 func (r *comparison) burst(ctx context.Context, w *workload, t *target, d time.Duration, rate float64) (*burst, error) {
 	l := &load{name: t.name, address: t.address, connections: r.command.Connections, duration: d, rate: rate, guarded: t.guarded, next: w.next, counter: &r.counter}
+	mallocs, err := t.mallocs(ctx)
+	if err != nil {
+		return nil, err
+	}
 	before, err := t.cpu()
 	if err != nil {
 		return nil, err
@@ -247,6 +277,10 @@ func (r *comparison) burst(ctx context.Context, w *workload, t *target, d time.D
 	if err != nil {
 		return nil, err
 	}
+	mallocsAfter, err := t.mallocs(ctx)
+	if err != nil {
+		return nil, err
+	}
 	rss, err := t.peakRSS()
 	if err != nil {
 		return nil, err
@@ -256,6 +290,6 @@ func (r *comparison) burst(ctx context.Context, w *workload, t *target, d time.D
 	}
 	return &burst{
 		throughput: float64(got.requests) / got.elapsed.Seconds(), p50: got.quantile(0.5).Seconds(), p99: got.quantile(0.99).Seconds(),
-		cpu: (after - before).Seconds() * 1000 / float64(got.requests), rss: rss, requests: got.requests,
+		cpu: (after - before).Seconds() * 1000 / float64(got.requests), mallocs: (mallocsAfter - mallocs) / float64(got.requests), rss: rss, requests: got.requests,
 	}, nil
 }

@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
+	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,35 +26,76 @@ type target struct {
 	name    string
 	address string
 	pid     int
-	guarded bool // refuses hostile requests
+	guarded bool   // refuses hostile requests
+	metrics string // URL of its metrics; empty: none
+	profile string // where it serves profiles; empty: nowhere
 }
 
-// clockTick is the unit of the times in /proc/PID/stat: USER_HZ, which the
-// kernel's interface fixes at 100 on all of Go's Linux ports.
-const clockTick = 10 * time.Millisecond
+// at takes the addresses that a ready line holds.
+func (t *target) at(addresses string) {
+	var admin string
+	t.address, admin, _ = strings.Cut(addresses, " ")
+	if admin != "" {
+		t.metrics = "http://" + admin + "/metrics"
+	}
+}
 
-// cpu returns the CPU time that the process has used, user and system.
+// cpu returns the CPU time that the process has used, user and system, from
+// its threads' schedstat, which counts nanoseconds. What ended threads have used
+// is missing; Go ends none while it serves.
 func (t *target) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.pid))
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", t.pid))
 	if err != nil {
 		return 0, err
 	}
-	// The command's name may hold anything, also spaces and parentheses.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const utime, stime = 14 - 3, 15 - 3
-	if len(fields) <= stime {
-		return 0, fmt.Errorf("/proc/%d/stat is too short", t.pid)
-	}
-	var ticks int64
-	for _, i := range []int{utime, stime} {
-		n, err := strconv.ParseInt(string(fields[i]), 10, 64)
+	var total time.Duration
+	for _, thread := range threads {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/schedstat", t.pid, thread.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
-		ticks += n
+		used, _, _ := strings.Cut(string(stat), " ")
+		n, err := strconv.ParseInt(used, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("schedstat of %d: %w", t.pid, err)
+		}
+		total += time.Duration(n)
 	}
-	return time.Duration(ticks) * clockTick, nil
+	return total, nil
 }
+
+// mallocs returns how many objects the process has allocated since it began,
+// by what it says itself; NaN for a target that says nothing.
+func (t *target) mallocs(ctx context.Context) (float64, error) {
+	if t.metrics == "" {
+		return math.NaN(), nil
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.metrics, nil)
+	if err != nil {
+		return 0, err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, mallocsMetric+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s has no %s", t.metrics, mallocsMetric)
+}
+
+const mallocsMetric = "go_memstats_mallocs_total"
 
 // peakRSS returns the largest resident set in bytes since resetPeak, or since
 // the process began where the peak cannot be reset.
@@ -82,11 +127,11 @@ type processes struct {
 
 // start runs a program and waits until ready finds the address in a line of
 // its output. The process gets SIGTERM when ctx ends.
-func (p *processes) start(ctx context.Context, ready func(line []byte) string, path string, args ...string) (*exec.Cmd, string, error) {
+func (p *processes) start(ctx context.Context, ready func(line []byte) string, environ []string, path string, args ...string) (*exec.Cmd, string, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
-	cmd.Env = append(os.Environ(), p.environ...)
+	cmd.Env = slices.Concat(os.Environ(), p.environ, environ)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return nil, "", err
@@ -144,17 +189,19 @@ func (p *processes) stop() error {
 	return errors.Join(errs...)
 }
 
-// firstLine is ready for the roles of this program.
+// firstLine is ready for the roles of this program: data, then metrics.
 func firstLine(line []byte) string { return string(bytes.TrimSpace(line)) }
 
-// servingLine is ready for graphward: its log says where it listens.
+// servingLine is ready for graphward: its log says where it listens, first for
+// data, then for metrics.
 func servingLine(line []byte) string {
 	var entry struct {
 		Message string `json:"message"`
 		Listen  string `json:"listen"`
+		Admin   string `json:"admin"`
 	}
 	if json.Unmarshal(line, &entry) != nil || entry.Message != "serving" {
 		return ""
 	}
-	return entry.Listen
+	return entry.Listen + " " + entry.Admin
 }

@@ -41,6 +41,7 @@ type targetReport struct {
 	P50        float64 `json:"p50"`
 	P99        float64 `json:"p99"`
 	CPU        float64 `json:"cpu"`
+	Mallocs    float64 `json:"mallocs,omitzero"` // objects allocated for a request; 0: not known
 	PeakRSS    int64   `json:"peak_rss"`
 
 	ThroughputRatio ratio `json:"throughput_ratio"`
@@ -82,6 +83,9 @@ func (r *report) add(name, about string, rate float64, rows []row) {
 		t.P50, t.P50Ratio = of(func(b burst) float64 { return b.p50 })
 		t.P99, t.P99Ratio = of(func(b burst) float64 { return b.p99 })
 		t.CPU, t.CPURatio = of(func(b burst) float64 { return b.cpu })
+		if t.Mallocs, _ = of(func(b burst) float64 { return b.mallocs }); math.IsNaN(t.Mallocs) {
+			t.Mallocs = 0
+		}
 		for _, b := range row.bursts {
 			t.PeakRSS = max(t.PeakRSS, b.rss)
 		}
@@ -90,8 +94,7 @@ func (r *report) add(name, about string, rate float64, rows []row) {
 	r.Workloads = append(r.Workloads, w)
 }
 
-// quotient is 0 where a burst was too short for the clock to show anything:
-// /proc counts CPU in steps of 10 ms.
+// quotient is 0 where there is nothing to compare with.
 func quotient(value, base float64) float64 {
 	if base == 0 || math.IsNaN(value) || math.IsNaN(base) {
 		return 0
@@ -133,9 +136,9 @@ func (r *report) print(out io.Writer) error {
 		}
 		fmt.Fprintln(out)
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprint(t, "\treq/s\tp50 µs\tp99 µs\tCPU s/1,000\tpeak RSS\tCPU ratio\tthroughput ratio\tp99 ratio\t\n")
+		fmt.Fprint(t, "\treq/s\tp50 µs\tp99 µs\tCPU s/1,000\tallocs\tpeak RSS\tCPU ratio\tthroughput ratio\tp99 ratio\t\n")
 		for i, row := range w.Targets {
-			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.4f\t%.1f MB\t", row.Name, row.Throughput, row.P50*1e6, row.P99*1e6, row.CPU, float64(row.PeakRSS)/1e6)
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.4f\t%.1f\t%.1f MB\t", row.Name, row.Throughput, row.P50*1e6, row.P99*1e6, row.CPU, row.Mallocs, float64(row.PeakRSS)/1e6)
 			if i > 0 {
 				fmt.Fprintf(t, "%s\t%s\t%s\t", row.CPURatio, row.ThroughputRatio, row.P99Ratio)
 			}

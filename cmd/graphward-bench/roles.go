@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -98,17 +99,32 @@ type bufferPool struct{ pool sync.Pool }
 func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
 func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
-// serveRole serves on a free loopback port, prints the address as its first
-// line, and ends with the context.
+// serveMallocs says what graphward's metrics say of allocations.
+func serveMallocs(w http.ResponseWriter, _ *http.Request) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	fmt.Fprintf(w, "%s %d\n", mallocsMetric, m.Mallocs)
+}
+
+// serveRole serves on a free loopback port, prints its address and that of its
+// metrics as its first line, and ends with the context.
 func serveRole(ctx context.Context, c *console, handler http.Handler) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	metrics := &http.Server{Handler: http.HandlerFunc(serveMallocs), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = metrics.Serve(admin) }()
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 120 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	fmt.Fprintln(c.out, listener.Addr())
+	defer metrics.Close()
+	fmt.Fprintln(c.out, listener.Addr(), admin.Addr())
 	if err := server.Serve(listener); err != http.ErrServerClosed {
 		return err
 	}

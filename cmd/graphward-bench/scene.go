@@ -87,6 +87,7 @@ func subjectID(i int) string { return fmt.Sprintf("user-%02d", i) }
 // config writes graphward's configuration for a variant and returns its path.
 func (s *scene) config(v variant, upstream string) (string, error) {
 	text := fmt.Sprintf(`listen: 127.0.0.1:0
+admin: {listen: "localhost:0"}
 path: /graphql
 upstream: {url: %q, timeout: 10s}
 schema: {files: [schema.graphql]}
