@@ -1,7 +1,9 @@
 package firewall
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +35,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	return &limitedConn{Conn: c, timeout: l.write, release: sync.OnceFunc(func() { <-l.slots })}, nil
+	limited := &limitedConn{Conn: c, timeout: l.write, release: sync.OnceFunc(func() { <-l.slots })}
+	limited.watch.conn = limited
+	return limited, nil
 }
 
 func (l *limitedListener) Close() error {
@@ -41,13 +45,23 @@ func (l *limitedListener) Close() error {
 	return l.Listener.Close()
 }
 
-// limitedConn is one accepted connection.
+// limitedConn is one accepted connection. What net/http asks of it for each
+// request, six deadlines and a read that waits for the client to leave, costs
+// system calls, timers and a goroutine's wake-ups; here most of it is
+// remembered and done when it matters.
 type limitedConn struct {
 	net.Conn
 	timeout time.Duration
 	armed   atomic.Int64 // when the write deadline was set, Unix nanoseconds
 	foreign atomic.Bool  // somebody else's write deadline stands
 	release func()
+
+	mu      sync.Mutex
+	wanted  time.Time // the read deadline that was asked for
+	applied time.Time // the one that the connection has
+	readers int       // reads under way
+
+	watch watch
 }
 
 // writePart is what a client must take within timeouts.write. Longer writes
@@ -94,7 +108,75 @@ func (c *limitedConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// SetDeadline sets both deadlines.
+func (c *limitedConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline remembers t for the next read. A read under way obeys it at
+// once.
+func (c *limitedConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wanted = t
+	if c.readers > 0 {
+		return c.apply()
+	}
+	return nil
+}
+
+// apply gives the connection a deadline that is not later than the wanted one.
+// An earlier one may stand: whom it wakes too soon asks again.
+func (c *limitedConn) apply() error {
+	if c.wanted.IsZero() || !c.applied.IsZero() && !c.wanted.Before(c.applied) {
+		return nil
+	}
+	c.applied = c.wanted
+	return c.Conn.SetReadDeadline(c.wanted)
+}
+
+// waiting runs a read until it has ended otherwise than by a deadline that is
+// no longer wanted.
+func (c *limitedConn) waiting(read func() error) error {
+	for {
+		c.mu.Lock()
+		c.readers++
+		err := c.apply()
+		c.mu.Unlock()
+		if err == nil {
+			err = read()
+		}
+		c.mu.Lock()
+		c.readers--
+		again := err != nil && errors.Is(err, os.ErrDeadlineExceeded) && (c.wanted.IsZero() || time.Now().Before(c.wanted))
+		if again {
+			c.applied = c.wanted
+			if e := c.Conn.SetReadDeadline(c.wanted); e != nil {
+				err, again = e, false
+			}
+		}
+		c.mu.Unlock()
+		if !again {
+			return err
+		}
+	}
+}
+
+// Read implements io.Reader. It returns nothing at all, and no error, where
+// net/http only wants to know when the client leaves: see watch.
+func (c *limitedConn) Read(p []byte) (n int, err error) {
+	if c.watch.takes(p) {
+		return 0, nil
+	}
+	err = c.waiting(func() error {
+		n, err = c.Conn.Read(p)
+		return err
+	})
+	return n, err
+}
+
 func (c *limitedConn) Close() error {
 	defer c.release()
+	c.watch.end()
 	return c.Conn.Close()
 }
