@@ -114,7 +114,7 @@ func TestWatchSeesTheClientLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: handler, ConnContext: watched, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ConnContext: withConnection, ReadHeaderTimeout: time.Minute}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -25,6 +25,9 @@ type connection struct {
 
 // withConnection fits http.Server.ConnContext.
 func withConnection(ctx context.Context, c net.Conn) context.Context {
+	if l, ok := c.(*limitedConn); ok {
+		return l.watch.begin(ctx) // without TLS there is no HTTP/2
+	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn() // its Close waits for nobody
 	}
@@ -33,8 +36,12 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 
 // boundResets closes connections that do little but reset their streams.
 func (f *Firewall) boundResets(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		f.ServeHTTP(w, r)
+		return
+	}
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
-	if r.ProtoMajor < 2 || !ok {
+	if !ok {
 		f.ServeHTTP(w, r)
 		return
 	}

@@ -38,7 +38,7 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 		// limits.headers is checked again when the request is decoded; the
 		// server's own bound adds the request line.
 		MaxHeaderBytes: int(c.Limits.Headers) + int(c.Limits.URL), ErrorLog: quiet,
-		HTTP2: http2Limits(), ConnContext: watched,
+		HTTP2: http2Limits(),
 	}
 	config, release, err := f.serverTLS(ctx, &c.TLS)
 	if err != nil {

@@ -2,7 +2,6 @@ package firewall
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -87,12 +86,4 @@ func (w *watch) end() {
 	if w.leave != nil {
 		w.leave()
 	}
-}
-
-// watched is http.Server.ConnContext.
-func watched(ctx context.Context, c net.Conn) context.Context {
-	if l, ok := c.(*limitedConn); ok {
-		return l.watch.begin(ctx)
-	}
-	return ctx
 }

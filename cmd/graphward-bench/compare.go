@@ -84,7 +84,7 @@ func (c *compareCommand) Run(ctx context.Context, out *console) error {
 		binary = filepath.Join(dir, "graphward")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/graphward/graphward/cmd/graphward")
 		if c.Profile != "" {
-			build.Args = slices.Insert(build.Args, 2, "-tags", "profile")
+			build.Args = slices.Insert(build.Args, 2, "-tags", "siege") // which has pprof
 		}
 		if text, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w\n%s", err, text)
@@ -205,7 +205,7 @@ func (r *comparison) graphward(ctx context.Context, binary string, v variant) (*
 		if t.profile, err = freeAddress(); err != nil {
 			return nil, err
 		}
-		environ = []string{"GRAPHWARD_PROFILE=" + t.profile}
+		environ = []string{"GRAPHWARD_PROFILES=" + t.profile}
 	}
 	cmd, address, err := r.processes.start(ctx, servingLine, environ, binary, "serve", "--config", config)
 	if err != nil {

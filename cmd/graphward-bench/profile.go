@@ -23,10 +23,10 @@ func (r *comparison) profile(ctx context.Context, t *target, w *workload) (wait 
 	done := make(chan error, 1)
 	seconds := max(1, int(r.command.Duration.Seconds()))
 	go func() {
-		done <- fetch(ctx, "http://"+t.profile+"/profile?seconds="+strconv.Itoa(seconds), base+".cpu.pprof")
+		done <- fetch(ctx, "http://"+t.profile+"/debug/pprof/profile?seconds="+strconv.Itoa(seconds), base+".cpu.pprof")
 	}()
 	return func() error {
-		return errors.Join(<-done, fetch(ctx, "http://"+t.profile+"/allocs", base+".allocs.pprof"))
+		return errors.Join(<-done, fetch(ctx, "http://"+t.profile+"/debug/pprof/allocs", base+".allocs.pprof"))
 	}
 }
 
