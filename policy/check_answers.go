@@ -87,6 +87,8 @@ func (e *Engine) checkComputedMasks(ctx context.Context, r *report) error {
 			if _, err := e.newMask(f.Type, v); err != nil {
 				r.add(g.loc(), "%s: %s", g.head, err)
 			}
+		} else if slices.ContainsFunc(g.rules, unconditional) {
+			r.add(g.loc(), "%s: the value is undefined; a mask function refuses arguments that it cannot use", g.head)
 		}
 	}
 	return nil

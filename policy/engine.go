@@ -139,7 +139,7 @@ func Load(ctx context.Context, o Options) (*Engine, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	if e.revision, err = src.revision(o.Schema); err != nil {
+	if e.revision, err = src.revision(&o); err != nil {
 		return nil, err
 	}
 	e.warnFilters(r)

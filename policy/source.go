@@ -19,7 +19,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 
 	"github.com/graphward/graphward/rego"
-	"github.com/graphward/graphward/schema"
 )
 
 // maxSourceFile bounds one policy or data file, in bytes.
@@ -271,12 +270,16 @@ func typeName(v any) string {
 	return "a number"
 }
 
-// revision digests what decisions depend on: the schema, the texts of the
-// policies and the data, wherever the files are.
-func (s *sources) revision(sch *schema.Schema) (string, error) {
+// revision digests what decisions depend on: the schema, the key of masks, the
+// texts of the policies and the data, wherever the files are.
+func (s *sources) revision(o *Options) (string, error) {
 	h := sha256.New()
-	digest := sch.Digest()
+	digest := o.Schema.Digest()
 	h.Write(digest[:])
+	if len(o.MaskKey) > 0 {
+		key := sha256.Sum256(o.MaskKey)
+		h.Write(key[:])
+	}
 	texts := slices.SortedFunc(maps.Values(s.texts), func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
 	for _, sum := range texts {
 		h.Write(sum[:])
