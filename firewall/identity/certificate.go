@@ -33,6 +33,8 @@ func (v *Verifier) certificate(r *http.Request) (*Identity, error) {
 		if err != nil {
 			return nil, err
 		}
+		name := v.certified[id.Subject]
+		id.Client = Client{ID: name, Name: name}
 		known = &verdict{identity: id, until: leaf.NotAfter}
 		v.certificates.put(of, known)
 	}

@@ -270,3 +270,30 @@ func BenchmarkCertificate(b *testing.B) {
 		}
 	}
 }
+
+// TestCertificateClient: a certificate's client is what the config says, as firm
+// as a token's; a header cannot give it another.
+func TestCertificateClient(t *testing.T) {
+	ca := newAuthority(t)
+	web, other := ca.issue(t, uris("spiffe://example.org/web")), ca.issue(t, uris("spiffe://example.org/other"))
+	v := newVerifier(t, Config{Anonymous: Deny, PublicClients: []string{"kiosk"}, CertificateClients: map[string]string{"spiffe://example.org/web": "web"}})
+	for _, test := range []struct {
+		cert   tls.Certificate
+		header string
+		want   string
+		refuse bool
+	}{
+		{web, "", "web", false}, {web, "web", "web", false}, {web, "kiosk", "", true},
+		{other, "", "", false}, {other, "kiosk", "kiosk", false}, {other, "web", "", false},
+	} {
+		for range 2 { // cold and warm
+			id, err := v.Authenticate(ca.over(test.cert, "Graphql-Client-Name", test.header))
+			if (err != nil) != test.refuse {
+				t.Fatalf("header %q: %v", test.header, err)
+			}
+			if err == nil && id.Client != (Client{ID: test.want, Name: test.want}) {
+				t.Errorf("header %q: client %+v, want %q", test.header, id.Client, test.want)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/textproto"
 	"net/url"
@@ -68,6 +69,12 @@ type Config struct {
 	// Another name in a header counts for nothing; one that contradicts the
 	// credential's client is refused.
 	PublicClients []string `yaml:"public_clients,omitempty"`
+
+	// CertificateClients names the client of a certificate, by the certificate's
+	// subject (its SPIFFE ID or first DNS name): as firm as a token's claim, so
+	// that a header with another name is refused. Certificates that are not
+	// listed have no client.
+	CertificateClients map[string]string `yaml:"certificate_clients,omitempty"`
 
 	// TrustedProxies are the addresses or CIDR ranges of proxies in front,
 	// whose X-Forwarded-For entries are believed, from the right, as far as
@@ -265,6 +272,11 @@ func (c *Config) Validate() []Problem {
 	for i, name := range c.PublicClients {
 		if !validClientName(name) {
 			p.add(fmt.Sprintf("public_clients[%d]", i), "%q is not a client name: 1 to %d printable ASCII characters", name, maxClientName)
+		}
+	}
+	for _, subject := range slices.Sorted(maps.Keys(c.CertificateClients)) {
+		if name := c.CertificateClients[subject]; subject == "" || !validClientName(name) {
+			p.add("certificate_clients."+subject, "%q is not a client name: 1 to %d printable ASCII characters", name, maxClientName)
 		}
 	}
 	for i, text := range c.TrustedProxies {

@@ -88,6 +88,7 @@ func TestValidate(t *testing.T) {
 		"a password in a URL":       {"jwt: [{issuer: i, jwks_url: 'https://u:p@issuer.example.com/jwks', audiences: [a]}]", []string{"jwt[0].jwks_url"}},
 		"discovery of no URL":       {"jwt: [{issuer: example, discovery: true, audiences: [a]}]", []string{"jwt[0].issuer"}},
 		"introspection over http":   {"introspection: [{url: 'http://as.example.com', client_id: c, secret_file: f}]", []string{"introspection[0].url"}},
+		"bad certificate clients":   {"anonymous: deny\ncertificate_clients: {a: '', 'spiffe://x/y': web}", []string{"certificate_clients.a: \"\" is not a client name"}},
 		"refresh too often":         {"anonymous: deny\nrefresh: 10ms", []string{"refresh: 10ms is not between 1s and 1h0m0s"}},
 		"refresh too rarely":        {"anonymous: deny\nrefresh: 24h", []string{"refresh: 24h0m0s"}},
 		"bad client headers":        {"anonymous: deny\nclient_headers: [ok, 'a b', '']", []string{"client_headers[1]", "client_headers[2]"}},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ type Verifier struct {
 	introspectors []*introspector
 	keys          *apiKeys // nil: none
 	clients       clientRule
+	certified     map[string]string // clients of certificates, by subject
 
 	digests      *digester
 	verified     *cache // verdicts on JWTs
@@ -97,6 +99,7 @@ func New(ctx context.Context, c Config, opts ...Option) (*Verifier, error) {
 	v := &Verifier{
 		issuers:      make(map[string]*issuer),
 		clients:      newClientRule(&c),
+		certified:    maps.Clone(c.CertificateClients),
 		digests:      newDigester(),
 		verified:     newCache(cacheSize),
 		opaque:       newCache(cacheSize),

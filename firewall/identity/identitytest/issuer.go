@@ -127,6 +127,13 @@ func (i *Issuer) RemoveKey(id string) {
 	}
 }
 
+// Retire stops publishing all keys but the one that signs.
+func (i *Issuer) Retire() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.keys = slices.Clone(i.keys[len(i.keys)-1:])
+}
+
 // Key returns the key that signs.
 func (i *Issuer) Key() *Key {
 	i.mu.Lock()
