@@ -87,11 +87,16 @@ func (e *Engine) checkComputedMasks(ctx context.Context, r *report) error {
 			if _, err := e.newMask(f.Type, v); err != nil {
 				r.add(g.loc(), "%s: %s", g.head, err)
 			}
-		} else if slices.ContainsFunc(g.rules, unconditional) {
+		} else if slices.ContainsFunc(g.rules, bare) {
 			r.add(g.loc(), "%s: the value is undefined; a mask function refuses arguments that it cannot use", g.head)
 		}
 	}
 	return nil
+}
+
+// bare reports whether a definition has a value and no body.
+func bare(rule *ast.Rule) bool {
+	return !rule.Default && rule.Else == nil && rule.Body.Equal(ast.NewBody(ast.NewExpr(ast.BooleanTerm(true))))
 }
 
 // isHash reports whether a rule is the library's mask function hash.
