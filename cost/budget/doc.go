@@ -9,9 +9,17 @@
 //
 // # Arithmetic
 //
-// One algorithm: GCRA in its continuous-state leaky-bucket form (ITU-T I.371 annex A, figure A.1, which defines
-// it as equal to virtual scheduling). A bucket holds the amount used; it drains at Amount/Per and a charge is
-// admitted when used+charge <= Burst. So over any interval of length t at most Burst + Amount*t/Per is admitted.
+// A window is AMOUNT/PER, and no interval of length Per admits more than Amount: the bucket keeps what was spent in each eighth
+// of a window, and counts an eighth until its last charge is a window old. After a burst all of it is back at once when
+// the window is over; a client who spends evenly may find up to an eighth of a window still counted, so that 8/9 of
+// Amount each Per are always his.
+//
+// A window with a burst is a bucket that fills all the time: GCRA in its continuous-state leaky-bucket form (ITU-T I.371
+// annex A, figure A.1, which defines it as equal to virtual scheduling). A bucket holds the amount used; it drains at
+// Amount/Per and a charge is admitted when used+charge <= Burst. So over any interval of length t at most
+// Burst + Amount*t/Per is admitted. The first kind has such a bucket too, of Burst = Amount: it never refuses what the
+// window admits, but for debt.
+//
 // The level is held in the unit that is charged, not as a time, so that a window may change (another tier, a reload)
 // without changing what a client has used, and a charge too small to be a clock tick is not lost.
 //
@@ -23,8 +31,9 @@
 // bucket is exactly where it would have been had the actual amount been charged at first (an excess found only after the
 // reserved amount has drained is charged as of then). With others in between it may
 // hold less than that, at most by what drained from the reserved part meanwhile: capacity that the client was
-// refused while the reservation stood is given back rather than lost. Hence the sum of the actual amounts spent over any
-// interval of length t is at most Burst + Amount*t/Per plus the refundable part of reservations open at its start.
+// refused while the reservation stood is given back rather than lost. A window without a burst is corrected in the eighth
+// that was charged. Hence the sum of the actual amounts spent over any
+// interval of length t is at most what the window admits in it, plus debt, plus the refundable part of reservations open at its start.
 //
 // A reservation that is never settled expires after the ledger's lease: in-flight slots are released; a window charge
 // stays spent at its reserved amount and drains like any other, because what the lost operation cost is not known.

@@ -69,14 +69,3 @@ func drainTime(w Window, amount float64) time.Duration {
 	}
 	return time.Duration(ns)
 }
-
-// balance is what a client is told of a window's bucket. l must be drained.
-func (l level) balance(w Window) Balance {
-	left := w.capacity() - l.used
-	return Balance{
-		Limit:     w.capacity(),
-		Remaining: max(0, left),
-		Debt:      max(0, -left),
-		Reset:     l.reset(w),
-	}
-}

@@ -32,9 +32,9 @@ const refusalMemory = 50 * time.Millisecond
 // gave. What changes is when: credit in hand was charged at most Hold earlier (a refund: Hold after its settlement). So over any interval of length t all processes
 // together admit at most
 //
-//	Burst + Amount*t/Per + the credit in hand at its start
+//	what the window admits in it (see the package's Arithmetic) + the credit in hand at its start
 //
-// and that credit is at most Share*Burst for each process, or Amount*Hold/Per for all, whichever is less, plus
+// and that credit is at most Share of the Amount or Burst for each process, plus
 // what Ledger says of reservations open at the start. Too little may be admitted while another process holds
 // credit that it does not use: at most its Share, for at most 1.5 Hold; slices shrink to a sixteenth of what is left as
 // the budget runs out.

@@ -20,6 +20,7 @@ type pool struct {
 	average    float64       // amount of a call, smoothed
 	refill     chan struct{} // closed when the call that asks the store has its answer; nil = none asks
 	known      level         // the bucket at the store, as of its last answer; of slots, how many are held
+	full       time.Time     // when the store said that it is full again, unless charged
 
 	refusal   *ExceededError // the store's last
 	refused   float64        // the amount that it refused
@@ -116,7 +117,7 @@ func (p *pool) slice(need float64, now time.Time, o *LeasingOptions) float64 {
 	if p.window.Slots() {
 		return math.Min(maxSlotAmount, math.Max(deficit, math.Min(float64(p.operations), most)))
 	}
-	if left := p.window.capacity() - p.known.drain(p.window, now.UnixNano()).used; p.known.at != 0 {
+	if left := p.window.capacity() - p.bucket(now).used; p.known.at != 0 {
 		most = math.Min(most, left/16)
 	}
 	return math.Max(deficit, math.Min(most, float64(p.operations)*math.Max(need, p.average)))
@@ -130,6 +131,7 @@ func (p *pool) take(receipt Receipt, now time.Time, o *LeasingOptions) {
 	p.taken = now
 	b := receipt.Balances[0]
 	p.known = level{used: b.Limit - b.Remaining + b.Debt, at: now.UnixNano()}
+	p.full = now.Add(b.Reset)
 	p.refusal = nil
 	p.prune(now, o)
 }
@@ -270,7 +272,28 @@ func (p *pool) balance(now time.Time) Balance {
 	if p.window.Slots() {
 		return slotBalance(p.window, math.Max(0, p.known.used-p.credit))
 	}
-	l := p.known.drain(p.window, now.UnixNano())
+	l := p.bucket(now)
 	l.used = math.Max(0, l.used-p.credit)
-	return l.balance(p.window)
+	left := p.window.capacity() - l.used
+	b := Balance{Limit: p.window.capacity(), Remaining: math.Max(0, left), Debt: math.Max(0, -left)}
+	switch {
+	case l.used <= 0:
+	case p.window.capped():
+		b.Reset = max(0, p.full.Sub(now))
+	default:
+		b.Reset = l.reset(p.window)
+	}
+	return b
+}
+
+// bucket is what the store's bucket holds now, if nobody else has charged it. What a window without a burst gives back, and when, only
+// the store knows: all of it at its reset.
+func (p *pool) bucket(now time.Time) level {
+	switch {
+	case !p.window.capped():
+		return p.known.drain(p.window, now.UnixNano())
+	case now.Before(p.full):
+		return p.known
+	}
+	return level{at: now.UnixNano()}
 }

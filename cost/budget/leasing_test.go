@@ -171,7 +171,7 @@ func TestLeasingAdmitsTheBudget(t *testing.T) {
 								amount := 1 + random.IntN(20)
 								receipt, err := ledger.Spend(t.Context(), []Charge{{Key: "k", Window: window, Amount: float64(amount)}})
 								if err == nil {
-									if sum := float64(admitted.Add(int64(amount))); sum > window.capacity()+window.Amount*float64(time.Since(start))/float64(window.Per)+1e-6 {
+									if sum := float64(admitted.Add(int64(amount))); sum > most(window, time.Since(start))+1e-6 {
 										t.Errorf("%g admitted after %v", sum, time.Since(start))
 									}
 									if err := ledger.Settle(t.Context(), receipt, nil); err != nil {
@@ -190,13 +190,21 @@ func TestLeasingAdmitsTheBudget(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				budget := window.capacity() + window.Amount*seconds*float64(time.Second)/float64(window.Per)
+				budget := most(window, seconds*time.Second-1)
 				if got := float64(admitted.Load()); got < 0.99*budget {
 					t.Errorf("%g admitted of %g", got, budget)
 				}
 			})
 		})
 	}
+}
+
+// most is what a window admits to one who spends all he can, from a full bucket on.
+func most(w Window, t time.Duration) float64 {
+	if w.capped() {
+		return w.Amount * float64(t/w.Per+1)
+	}
+	return w.Burst + w.Amount*float64(t)/float64(w.Per)
 }
 
 // The bound over any interval: credit in hand at its start comes on top, at most Share of the burst a process.
@@ -332,7 +340,7 @@ func TestLeasingRefusesLikeTheStore(t *testing.T) {
 			t.Fatal(e)
 		}
 		e := spend(5)
-		if e == nil || e.Requested != 5 || e.Never || e.RetryAfter > 5*time.Second || e.RetryAfter < 4900*time.Millisecond {
+		if e == nil || e.Requested != 5 || e.Never || e.RetryAfter > time.Minute || e.RetryAfter < 59900*time.Millisecond {
 			t.Fatalf("%+v", e)
 		}
 		calls := store.calls.Load()

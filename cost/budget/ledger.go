@@ -23,7 +23,7 @@ type Charge struct {
 
 // Balance is the state of one bucket after a spend.
 type Balance struct {
-	Limit     float64       // the window's burst, or its number of slots
+	Limit     float64       // the window's burst, else its amount, or its number of slots
 	Remaining float64       // what could be spent now, 0 when in debt
 	Debt      float64       // what is owed beyond Limit, 0 when not in debt
 	Reset     time.Duration // until the bucket is full again; 0 for slots, whose end is not known
@@ -80,7 +80,7 @@ type ExceededError struct {
 	Window     Window        // of the charge; Window.Slots() tells a concurrency limit from a spent budget
 	Requested  float64       // the amount that was refused
 	RetryAfter time.Duration // least wait until the same Spend could be admitted; a second, by convention, for slots
-	Limit      float64       // the window's burst, or its number of slots
+	Limit      float64       // the window's burst, else its amount, or its number of slots
 	Remaining  float64       // what could be spent now, 0 when in debt
 	Debt       float64       // what is owed beyond Limit
 	Reset      time.Duration // until the bucket is full again; 0 for slots

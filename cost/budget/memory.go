@@ -9,8 +9,8 @@ import (
 
 // MemoryOptions bound a Memory ledger. The zero value is usable.
 type MemoryOptions struct {
-	// MaxBuckets is the most live buckets; 0 means 2,097,152. A bucket that is full again is not live and makes room, at most a second later. With
-	// all live, a Spend that needs a new bucket fails with *CapacityError: to evict a live bucket would hand its
+	// MaxBuckets is the most live buckets; 0 means 1,398,016. A bucket that is full again is not live and makes room, at most a second later; for want
+	// of other room so does one that a burst would have filled by now though its window is not over. With all live, a Spend that needs a new bucket fails with *CapacityError: to evict a live bucket would hand its
 	// client a fresh budget, and an attacker with many addresses could do it to himself. Buckets are spread over 256
 	// shards by hash and each shard holds its part, so the first such error may come some percent early.
 	MaxBuckets int
@@ -21,7 +21,7 @@ type MemoryOptions struct {
 }
 
 const (
-	defaultMaxBuckets      = 1 << 21
+	defaultMaxBuckets      = 256 * 5461 // so that 8,192 places do in each of 256 shards: 117 MB, and 128 bytes more for a bucket spent from all the time
 	defaultMaxReservations = 1 << 20
 	defaultLease           = 5 * time.Minute
 	shardCount             = 256
@@ -88,10 +88,9 @@ func (m *Memory) fingerprint(key string) fingerprint {
 
 // touch is one charge of a Spend on its way.
 type touch struct {
-	print  fingerprint
-	entry  *entry // nil when the bucket is not there; good until a table is rebuilt
-	before level  // as found, before the call
-	after  level  // drained and charged
+	print fingerprint
+	entry *entry // nil when the bucket is not there; good until a table is rebuilt
+	after bucket // drained and charged
 }
 
 // Spend implements Ledger.
@@ -102,10 +101,11 @@ func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 	if err := checkCharges(charges); err != nil {
 		return Receipt{}, err
 	}
-	var room [8]touch
+	var room [4]touch
 	touches := room[:0]
 	for i := range charges {
-		touches = append(touches, touch{print: m.fingerprint(charges[i].Key)})
+		touches = append(touches, touch{})
+		touches[i].print = m.fingerprint(charges[i].Key)
 	}
 	var lockRoom [8]uint8
 	locked := m.lock(touches, lockRoom[:0])
@@ -157,36 +157,35 @@ func (m *Memory) weigh(charges []Charge, touches []touch, balances []Balance, no
 	var refusal *ExceededError
 	for i := range charges {
 		c, t := &charges[i], &touches[i]
-		if t.entry = m.shard[t.print.shard()].table.find(t.print); t.entry != nil {
-			t.before = t.entry.level
+		table := &m.shard[t.print.shard()].table
+		if t.entry = table.find(t.print); t.entry != nil {
+			t.after = table.load(t.entry)
 		}
-		current := t.before
 		for j := i - 1; j >= 0; j-- {
 			if touches[j].print == t.print {
-				current = touches[j].after
+				t.after = touches[j].after
 				break
 			}
 		}
 		if c.Window.Slots() {
-			t.after = level{used: current.used + c.Amount, at: now}
+			held := t.after.used
+			t.after.level = level{used: held + c.Amount, at: now}
 			if t.after.used > c.Window.Amount {
-				b := slotBalance(c.Window, current.used)
+				b := slotBalance(c.Window, held)
 				refusal = worse(refusal, exceeded(i, c, b, slotRetry, c.Amount > c.Window.Amount))
 				continue
 			}
 			balances[i] = slotBalance(c.Window, t.after.used)
 			continue
 		}
-		current = current.drain(c.Window, now)
-		if !current.admits(c.Window, c.Amount) {
-			wait, ever := current.wait(c.Window, c.Amount)
-			refusal = worse(refusal, exceeded(i, c, current.balance(c.Window), wait, !ever))
-			t.after = current
+		t.after.drain(c.Window, now)
+		if !t.after.admits(c.Window, c.Amount) {
+			wait, ever := t.after.wait(c.Window, c.Amount)
+			refusal = worse(refusal, exceeded(i, c, t.after.balance(c.Window), wait, !ever))
 			continue
 		}
-		current.used += c.Amount
-		t.after = current
-		balances[i] = current.balance(c.Window)
+		t.after.charge(c.Amount)
+		balances[i] = t.after.balance(c.Window)
 	}
 	return refusal
 }
@@ -203,17 +202,25 @@ func (m *Memory) commit(charges []Charge, touches []touch, balances []Balance, n
 		m.open.Add(-int64(opened))
 		return &CapacityError{What: "reservations", Max: m.max.MaxReservations}
 	}
+	// The new ones first, because there may be no room for them.
 	rebuilt := false
 	for i := range touches {
-		t := &touches[i]
-		if idle := idleAt(charges[i].Window, t.after); t.entry != nil && !rebuilt {
-			t.entry.set(t.after, idle)
-		} else if m.shard[t.print.shard()].table.put(t.print, t.after, idle, now) {
+		if t := &touches[i]; t.entry == nil {
 			rebuilt = true // perhaps
-		} else {
-			m.undo(charges[:i], touches[:i], now)
-			m.open.Add(-int64(opened))
-			return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
+			if !m.put(&charges[i], t, &balances[i], now) {
+				m.undo(touches[:i], now)
+				m.open.Add(-int64(opened))
+				return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
+			}
+		}
+	}
+	for i := range touches {
+		switch t := &touches[i]; {
+		case t.entry == nil:
+		case rebuilt:
+			m.put(&charges[i], t, &balances[i], now)
+		default:
+			m.shard[t.print.shard()].table.set(t.entry, &t.after, idleFrom(&charges[i], t, &balances[i]))
 		}
 	}
 	for i := range charges {
@@ -227,11 +234,25 @@ func (m *Memory) commit(charges []Charge, touches []touch, balances []Balance, n
 	return nil
 }
 
-// undo restores buckets to what they were: one that was not there stays as an idle one.
-func (m *Memory) undo(charges []Charge, touches []touch, now int64) {
-	for i := len(touches) - 1; i >= 0; i-- {
-		t := &touches[i]
-		m.shard[t.print.shard()].table.put(t.print, t.before, idleAt(charges[i].Window, t.before), now)
+// put stores a charged bucket where it belongs; false when there is no room for a new one.
+func (m *Memory) put(c *Charge, t *touch, b *Balance, now int64) bool {
+	return m.shard[t.print.shard()].table.put(t.print, &t.after, idleFrom(c, t, b), now)
+}
+
+// idleFrom is idleAt of a charged bucket whose balance is known.
+func idleFrom(c *Charge, t *touch, b *Balance) rest {
+	if c.Window.Slots() {
+		return idleAt(c.Window, &t.after)
+	}
+	return rest{t.after.at + int64(b.Reset), t.after.at + int64(t.after.level.reset(c.Window))}
+}
+
+// undo empties the buckets that were not there.
+func (m *Memory) undo(touches []touch, now int64) {
+	for i := range touches {
+		if t := &touches[i]; t.entry == nil {
+			m.shard[t.print.shard()].table.put(t.print, &bucket{}, rest{}, now)
+		}
 	}
 }
 
@@ -277,16 +298,18 @@ func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) err
 	if actual == h.amount {
 		return nil
 	}
-	var l level
+	charged := h.expiry - m.lease
+	var b bucket
 	e := s.table.find(h.print)
 	if e != nil {
-		l = e.level
+		b = s.table.load(e)
 	}
-	l = l.drain(c.Window, now).correct(actual - h.amount)
-	idle := idleAt(c.Window, l)
+	b.drain(c.Window, now)
+	b.correct(c.Window, actual-h.amount, charged)
+	idle := idleAt(c.Window, &b)
 	if e != nil {
-		e.set(l, idle)
-	} else if !s.table.put(h.print, l, idle, now) {
+		s.table.set(e, &b, idle)
+	} else if !s.table.put(h.print, &b, idle, now) {
 		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
 	}
 	return nil
@@ -303,14 +326,15 @@ func (m *Memory) Balance(_ context.Context, key string, w Window) (Balance, erro
 	defer s.mu.Unlock()
 	now := m.now()
 	m.open.Add(-int64(s.expire(now)))
-	var l level
+	var b bucket
 	if e := s.table.find(print); e != nil {
-		l = e.level
+		b = s.table.load(e)
 	}
 	if w.Slots() {
-		return slotBalance(w, l.used), nil
+		return slotBalance(w, b.used), nil
 	}
-	return l.drain(w, now).balance(w), nil
+	b.drain(w, now)
+	return b.balance(w), nil
 }
 
 // Reset makes buckets of windows full, and takes no slot from those who hold one: slots are released by Settle.
@@ -321,7 +345,7 @@ func (m *Memory) Reset(_ context.Context, keys ...string) error {
 		s := &m.shard[print.shard()]
 		s.mu.Lock()
 		if e := s.table.find(print); e != nil && e.idle != neverIdle {
-			e.set(level{}, 0)
+			s.table.set(e, &bucket{}, rest{})
 		}
 		s.mu.Unlock()
 	}
@@ -349,12 +373,12 @@ func (m *Memory) Stats() MemoryStats {
 }
 
 // idleAt is when a bucket is full again and may be forgotten; never while slots are held.
-func idleAt(w Window, l level) int64 {
-	if !w.Slots() {
-		return l.at + int64(l.reset(w))
+func idleAt(w Window, b *bucket) rest {
+	switch {
+	case !w.Slots():
+		return rest{b.at + int64(b.reset(w)), b.at + int64(b.level.reset(w))}
+	case b.used > 0:
+		return rest{never, never}
 	}
-	if l.used > 0 {
-		return never
-	}
-	return l.at
+	return rest{b.at, b.at}
 }

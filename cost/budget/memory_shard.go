@@ -34,12 +34,10 @@ func (s *shard) release(h hold, now int64) {
 	if e == nil {
 		return
 	}
-	l := level{used: max(0, e.level.used-h.amount), at: now}
-	idle := int64(never)
-	if l.used == 0 {
-		idle = now
+	e.level = level{used: max(0, e.level.used-h.amount), at: now}
+	if e.level.used == 0 {
+		e.rest(rest{now, now})
 	}
-	e.set(l, idle)
 }
 
 // fingerprint stands for a key. Two of 1,000,000 keys share one with a probability of 1e-17.
@@ -50,15 +48,15 @@ type fingerprint struct {
 
 func (f fingerprint) shard() uint8 { return uint8(f.high >> 56) }
 
-// never is the idle time of a bucket that no time makes idle.
-const never = math.MaxInt64
-
-// entry is a place of a table; free when its fingerprint is zero. It is 32 bytes, half a cache line.
+// entry is a place of a table; free when its fingerprint is zero. It is 56 bytes.
 type entry struct {
-	high  uint64
-	low   uint32
-	idle  uint32 // in seconds, rounded up: from then on the bucket is full and need not be kept
-	level level
+	high    uint64
+	low     uint32
+	idle    uint32 // in seconds, rounded up: from then on the bucket is full and need not be kept
+	level   level
+	newest  span   // bucket.spans[0]
+	past    int32  // 1 + the place in the table's past of the other spans; 0 = all zero
+	drained uint32 // as idle, of the leaky bucket alone: from then on it may be forgotten for want of room
 }
 
 const neverIdle = math.MaxUint32
@@ -67,29 +65,87 @@ func (e *entry) is(f fingerprint) bool { return e.high == f.high && e.low == f.l
 
 func (e *entry) free() bool { return e.high == 0 && e.low == 0 }
 
-func (e *entry) set(l level, idle int64) {
-	e.level = l
-	e.idle = uint32(min(neverIdle, uint64(idle)/uint64(time.Second)+1))
+// load is an entry's bucket.
+func (t *table) load(e *entry) bucket {
+	b := bucket{level: e.level}
+	b.spans[0] = e.newest
+	if e.past != 0 {
+		copy(b.spans[1:], t.past[e.past-1][:])
+	}
+	return b
 }
 
-// live reports whether the bucket may not be forgotten yet.
-func (e *entry) live(now int64) bool {
-	return !e.free() && (e.idle == neverIdle || int64(e.idle)*int64(time.Second) > now)
+// set stores an entry's bucket.
+func (t *table) set(e *entry, b *bucket, r rest) {
+	e.level, e.newest = b.level, b.spans[0]
+	e.rest(r)
+	older := (*past)(b.spans[1:])
+	switch {
+	case *older == past{}:
+		t.forget(e)
+		return
+	case e.past != 0:
+	case len(t.spare) > 0:
+		e.past = t.spare[len(t.spare)-1]
+		t.spare = t.spare[:len(t.spare)-1]
+	default:
+		t.past = append(t.past, past{})
+		e.past = int32(len(t.past))
+	}
+	t.past[e.past-1] = *older
+}
+
+// forget frees the place of an entry's past.
+func (t *table) forget(e *entry) {
+	if e.past != 0 {
+		t.spare = append(t.spare, e.past)
+		e.past = 0
+	}
+}
+
+// rest says from when a bucket is idle. The zero rest is that it is now.
+type rest struct {
+	idle    int64 // it is full
+	drained int64 // its leaky bucket is full; not after idle
+}
+
+// rest says from when on the bucket is idle.
+func (e *entry) rest(r rest) {
+	e.idle, e.drained = seconds(r.idle), seconds(r.drained)
+}
+
+func seconds(at int64) uint32 { return uint32(min(neverIdle, uint64(at)/uint64(time.Second)+1)) }
+
+// live reports whether the bucket may not be forgotten yet; pressed, that there is no room otherwise.
+func (e *entry) live(now int64, pressed bool) bool {
+	idle := e.idle
+	if pressed {
+		idle = e.drained
+	}
+	return !e.free() && (idle == neverIdle || int64(idle)*int64(time.Second) > now)
 }
 
 // table is an open-addressing hash table with linear probing. It holds no pointers, so the collector does not scan
 // it. Buckets leave it only when it is rebuilt.
 type table struct {
 	entries []entry // length zero or a power of two, at most 3/4 in use
+	past    []past  // of buckets spent from in more than one part of their window
+	spare   []int32 // places of past that are free, plus one
 	count   int
 	limit   int   // of count
 	swept   int64 // when a rebuild last found no room
 }
 
+// past is what was spent in the parts of a window before the current one.
+type past [parts]span
+
 // sweepPause spares a full table from being searched for idle buckets at every call.
 const sweepPause = int64(10 * time.Millisecond)
 
-func (t *table) bytes() int64 { return int64(len(t.entries)) * int64(unsafe.Sizeof(entry{})) }
+func (t *table) bytes() int64 {
+	return int64(len(t.entries))*int64(unsafe.Sizeof(entry{})) +
+		int64(cap(t.past))*int64(unsafe.Sizeof(past{})) + int64(cap(t.spare))*4
+}
 
 func (t *table) find(f fingerprint) *entry {
 	if len(t.entries) == 0 {
@@ -107,13 +163,13 @@ func (t *table) find(f fingerprint) *entry {
 	}
 }
 
-// put stores a level; false when there is no room for a new bucket. A full bucket that is not there needs no room.
-func (t *table) put(f fingerprint, l level, idle, now int64) bool {
+// put stores a bucket; false when there is no room for a new bucket. A full bucket that is not there needs no room.
+func (t *table) put(f fingerprint, b *bucket, r rest, now int64) bool {
 	if e := t.find(f); e != nil {
-		e.set(l, idle)
+		t.set(e, b, r)
 		return true
 	}
-	if idle <= now {
+	if r.idle <= now {
 		return true
 	}
 	if (t.count >= t.limit || 4*(t.count+1) > 3*len(t.entries)) && !t.rebuild(now) {
@@ -121,7 +177,7 @@ func (t *table) put(f fingerprint, l level, idle, now int64) bool {
 	}
 	e := t.insert(f.high)
 	e.high, e.low = f.high, f.low
-	e.set(l, idle)
+	t.set(e, b, r)
 	return true
 }
 
@@ -136,16 +192,26 @@ func (t *table) insert(high uint64) *entry {
 	return &t.entries[i]
 }
 
-// rebuild drops idle buckets and sizes the table for those left and one more; false when the limit leaves no room.
+// rebuild drops idle buckets and sizes the table for those left and one more; false when the limit leaves no room. When it would,
+// those go as well whose leaky bucket is full: their clients may then spend their amount twice in a window, which is better than to
+// refuse every client that is new because of one that has many addresses.
 func (t *table) rebuild(now int64) bool {
 	if t.count >= t.limit && t.swept != 0 && now-t.swept < sweepPause {
 		return false
 	}
-	live := 0
+	live, undrained := 0, 0
 	for i := range t.entries {
-		if t.entries[i].live(now) {
+		e := &t.entries[i]
+		if e.live(now, false) {
 			live++
 		}
+		if e.live(now, true) {
+			undrained++
+		}
+	}
+	pressed := live >= t.limit
+	if pressed {
+		live = undrained
 	}
 	if live >= t.limit {
 		t.swept = now
@@ -158,8 +224,10 @@ func (t *table) rebuild(now int64) bool {
 	old := t.entries
 	t.entries, t.count = make([]entry, size), 0
 	for i := range old {
-		if e := &old[i]; e.live(now) {
+		if e := &old[i]; e.live(now, pressed) {
 			*t.insert(e.high) = *e
+		} else {
+			t.forget(e)
 		}
 	}
 	return true

@@ -18,7 +18,7 @@ import (
 func TestMemoryReclaimsIdleBuckets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger := NewMemory(MemoryOptions{MaxBuckets: 100_000})
-		window := Window{Amount: 60, Per: time.Minute}
+		window := Window{Amount: 60, Per: time.Minute, Burst: 60}
 		for round := range 20 {
 			for i := range 10_000 {
 				if _, err := ledger.Spend(t.Context(), []Charge{{Key: fmt.Sprint(round, ".", i), Window: window, Amount: 1, Final: true}}); err != nil {
@@ -29,6 +29,40 @@ func TestMemoryReclaimsIdleBuckets(t *testing.T) {
 		}
 		if stats := ledger.Stats(); stats.Buckets > 50_000 {
 			t.Errorf("%d buckets after 200,000 that were idle by tens of thousands", stats.Buckets)
+		}
+		if stats := ledger.Stats(); stats.Bytes > 10<<20 {
+			t.Errorf("%d bytes for them", stats.Bytes)
+		}
+	})
+}
+
+// A client with many addresses does not lock out others: for want of room the ledger forgets who spent little, long before the
+// window is over, but nobody who owes.
+func TestMemoryUnderPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 10_000
+		ledger := NewMemory(MemoryOptions{MaxBuckets: most})
+		window := Window{Amount: 60, Per: time.Hour}
+		spend := func(key string, amount float64) error {
+			_, err := ledger.Spend(t.Context(), []Charge{{Key: key, Window: window, Amount: amount, Final: true}})
+			return err
+		}
+		if err := spend("spender", 60); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 20 {
+			for i := range most / 4 {
+				if err := spend(fmt.Sprint(round, ".", i), 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if stats := ledger.Stats(); stats.Buckets > most+shardCount {
+			t.Errorf("%d buckets, room for %d", stats.Buckets, most)
+		}
+		if err := spend("spender", 60); !errors.As(err, new(*ExceededError)) {
+			t.Errorf("who spent all is forgotten: %v", err)
 		}
 	})
 }

@@ -17,16 +17,17 @@ import (
 type model struct {
 	now      int64
 	lease    time.Duration
-	windows  map[string]level
+	windows  map[string]bucket
 	slots    map[string]map[[2]int]int64 // receipt and charge -> number held, while the lease lasts
 	expiries map[int]int64               // of receipts
 	receipts map[int][]Charge
+	charged  map[int]int64
 }
 
 func newModel(lease time.Duration) *model {
 	return &model{
-		now: 1, lease: lease, windows: map[string]level{}, slots: map[string]map[[2]int]int64{},
-		expiries: map[int]int64{}, receipts: map[int][]Charge{},
+		now: 1, lease: lease, windows: map[string]bucket{}, slots: map[string]map[[2]int]int64{},
+		expiries: map[int]int64{}, receipts: map[int][]Charge{}, charged: map[int]int64{},
 	}
 }
 
@@ -44,7 +45,7 @@ func (m *model) held(key string) float64 {
 
 // spend returns what is left after each charge, or false.
 func (m *model) spend(id int, charges []Charge) ([]float64, bool) {
-	windows, taken := map[string]level{}, map[string]float64{}
+	windows, taken := map[string]bucket{}, map[string]float64{}
 	var remaining []float64
 	for _, c := range charges {
 		if c.Window.Slots() {
@@ -56,21 +57,22 @@ func (m *model) spend(id int, charges []Charge) ([]float64, bool) {
 			remaining = append(remaining, free)
 			continue
 		}
-		l, ok := windows[c.Key]
+		b, ok := windows[c.Key]
 		if !ok {
-			l = m.windows[c.Key].drain(c.Window, m.now)
+			b = m.windows[c.Key]
+			b.drain(c.Window, m.now)
 		}
-		if !l.admits(c.Window, c.Amount) {
+		if !b.admits(c.Window, c.Amount) {
 			return nil, false
 		}
-		l.used += c.Amount
-		windows[c.Key] = l
-		remaining = append(remaining, c.Window.capacity()-l.used)
+		b.charge(c.Amount)
+		windows[c.Key] = b
+		remaining = append(remaining, b.left(c.Window))
 	}
-	for key, l := range windows {
-		m.windows[key] = l
+	for key, b := range windows {
+		m.windows[key] = b
 	}
-	m.receipts[id], m.expiries[id] = charges, m.now+int64(m.lease)
+	m.receipts[id], m.charged[id], m.expiries[id] = charges, m.now, m.now+int64(m.lease)
 	for i, c := range charges {
 		if c.Window.Slots() {
 			if m.slots[c.Key] == nil {
@@ -92,7 +94,10 @@ func (m *model) settle(id int, actual []float64) {
 		if c.Window.Slots() {
 			delete(m.slots[c.Key], [2]int{id, i})
 		} else if !c.Final && actual != nil {
-			m.windows[c.Key] = m.windows[c.Key].drain(c.Window, m.now).correct(actual[i] - c.Amount)
+			b := m.windows[c.Key]
+			b.drain(c.Window, m.now)
+			b.correct(c.Window, actual[i]-c.Amount, m.charged[id])
+			m.windows[c.Key] = b
 		}
 	}
 }
@@ -101,7 +106,9 @@ func (m *model) left(key string, w Window) float64 {
 	if w.Slots() {
 		return w.Amount - m.held(key)
 	}
-	return w.capacity() - m.windows[key].drain(w, m.now).used
+	b := m.windows[key]
+	b.drain(w, m.now)
+	return b.left(w)
 }
 
 var modelBuckets = []struct {

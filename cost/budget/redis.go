@@ -205,7 +205,7 @@ func (r *Redis) spendGroup(ctx context.Context, receipt *Receipt, g *group) erro
 			life = r.lease
 		}
 		keys = append(keys, r.bucketKey(c.Key))
-		args = append(args, decimal(math.Min(c.Amount, 2*maxAmount)), decimal(c.Window.Amount), micros(c.Window), decimal(c.Window.capacity()))
+		args = append(args, decimal(math.Min(c.Amount, 2*maxAmount)), decimal(c.Window.Amount), micros(c.Window), capped(c.Window), decimal(c.Window.capacity()))
 	}
 	args[0] = milliseconds(life)
 	answer, err := spendScript.Run(ctx, r.client, keys, args...).StringSlice()
@@ -226,28 +226,31 @@ func readLevels(receipt *Receipt, g *group, verdict string, levels []string) err
 	var refusal *ExceededError
 	for n, i := range g.charges {
 		c := &receipt.Charges[i]
-		used, err := strconv.ParseFloat(levels[n], 64)
+		b, err := readBucket(levels[n])
 		if err != nil {
 			return &StoreError{Op: "spend", Err: err}
 		}
-		l := level{used: used}
-		switch {
-		case !l.admits(c.Window, c.Amount) && verdict == "no":
-			if c.Window.Slots() {
-				refusal = worse(refusal, exceeded(i, c, slotBalance(c.Window, used), slotRetry, c.Amount > c.Window.Amount))
+		w := serverWindow(c.Window)
+		if w.Slots() {
+			switch {
+			case verdict == "no" && b.used+c.Amount > w.Amount:
+				refusal = worse(refusal, exceeded(i, c, slotBalance(w, b.used), slotRetry, c.Amount > w.Amount))
 				continue
+			case verdict == "ok":
+				b.used += c.Amount
 			}
-			wait, ever := l.wait(c.Window, c.Amount)
-			refusal = worse(refusal, exceeded(i, c, l.balance(c.Window), wait, !ever))
+			receipt.Balances[i] = slotBalance(w, b.used)
+			continue
+		}
+		switch {
+		case verdict == "no" && !b.admits(w, c.Amount):
+			wait, ever := b.wait(w, c.Amount)
+			refusal = worse(refusal, exceeded(i, c, b.balance(w), wait, !ever))
 			continue
 		case verdict == "ok":
-			l.used += c.Amount
+			b.charge(c.Amount)
 		}
-		if c.Window.Slots() {
-			receipt.Balances[i] = slotBalance(c.Window, l.used)
-		} else {
-			receipt.Balances[i] = l.balance(c.Window)
-		}
+		receipt.Balances[i] = b.balance(w)
 	}
 	switch {
 	case refusal != nil:
@@ -256,6 +259,32 @@ func readLevels(receipt *Receipt, g *group, verdict string, levels []string) err
 		return &StoreError{Op: "spend", Err: fmt.Errorf("verdict %q without a refusal", verdict)}
 	}
 	return nil
+}
+
+// readBucket reads what clock.lua's text wrote, or the number of slots held.
+func readBucket(text string) (bucket, error) {
+	var b bucket
+	var numbers [2 + 2*len(b.spans)]float64
+	n := 0
+	for word := range strings.FieldsSeq(text) {
+		v, err := strconv.ParseFloat(word, 64)
+		if err != nil {
+			return b, err
+		}
+		if n == len(numbers) {
+			return b, fmt.Errorf("a level of more than %d numbers", n)
+		}
+		numbers[n] = v
+		n++
+	}
+	if n != 1 && (n == 0 || n%2 == 1) {
+		return b, fmt.Errorf("a level of %d numbers", n)
+	}
+	b.used, b.at = numbers[0], int64(numbers[1])*int64(time.Microsecond)
+	for age := range b.spans {
+		b.spans[age] = span{numbers[2+2*age], int64(numbers[3+2*age]) * int64(time.Microsecond)}
+	}
+	return b, nil
 }
 
 // Settle implements Ledger.
@@ -291,7 +320,7 @@ func (r *Redis) settleGroup(ctx context.Context, receipt Receipt, g *group, actu
 		}
 		open = open || !c.Final
 		keys = append(keys, r.bucketKey(c.Key))
-		args = append(args, decimal(difference), decimal(c.Window.Amount), micros(c.Window), decimal(c.Amount))
+		args = append(args, decimal(difference), decimal(c.Window.Amount), micros(c.Window), capped(c.Window), decimal(c.Amount))
 	}
 	if !open {
 		return nil
@@ -313,14 +342,14 @@ func (r *Redis) Balance(ctx context.Context, key string, w Window) (Balance, err
 	if err != nil {
 		return Balance{}, &StoreError{Op: "balance", Err: err}
 	}
-	used, err := strconv.ParseFloat(text, 64)
+	b, err := readBucket(text)
 	if err != nil {
 		return Balance{}, &StoreError{Op: "balance", Err: err}
 	}
 	if w.Slots() {
-		return slotBalance(w, used), nil
+		return slotBalance(w, b.used), nil
 	}
-	return level{used: used}.balance(w), nil
+	return b.balance(serverWindow(w)), nil
 }
 
 // Reset makes buckets of windows full, and takes no slot from those who hold one. Reservations that are open still settle: a
@@ -390,5 +419,17 @@ func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
-// micros may lose part of a microsecond of a window of at least a millisecond.
+// serverWindow is the window as the scripts see it, in whole microseconds: parts of it are numbered alike on both sides.
+func serverWindow(w Window) Window {
+	w.Per = w.Per.Truncate(time.Microsecond)
+	return w
+}
+
 func micros(w Window) string { return strconv.FormatInt(w.Per.Microseconds(), 10) }
+
+func capped(w Window) string {
+	if w.capped() {
+		return "1"
+	}
+	return "0"
+}

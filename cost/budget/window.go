@@ -15,13 +15,14 @@ const (
 	minPer    = time.Millisecond
 )
 
-// Window is a budget: Amount units each Per, of which Burst may be spent at once. The unit is the caller's: requests,
+// Window is a budget: at most Amount units in any interval of length Per. With a Burst it is another: that many units at
+// once, and Amount each Per after it, so that one interval may have both (see the package's Arithmetic). The unit is the caller's: requests,
 // points of cost, or, when Per is zero, slots held at the same time. The zero Window is a count of no slots and
 // admits nothing.
 type Window struct {
-	Amount float64       // units drained each Per, or the number of slots; finite, above 0, at most 2^53
+	Amount float64       // units each Per, or the number of slots; finite, above 0, at most 2^53
 	Per    time.Duration // 0: Amount is a count of slots held until Settle; else 1ms to 366 days
-	Burst  float64       // units that may be spent at once; 0 means Amount; not used with slots
+	Burst  float64       // units that may be spent at once while Amount comes back evenly; 0 means no burst; not used with slots
 }
 
 // WindowError says why a text is not a window.
@@ -34,7 +35,7 @@ func (e *WindowError) Error() string {
 	return fmt.Sprintf(`%q is not a budget window: %s (want AMOUNT/DURATION, as in "20000/1m" or "20000/1m burst 5000")`, e.Text, e.Reason)
 }
 
-// ParseWindow reads "20000/1m" or "20000/1m burst 5000". The duration is Go's (time.ParseDuration) with "d" for
+// ParseWindow reads "20000/1m", never more than 20000 in a minute, or "20000/1m burst 5000". The duration is Go's (time.ParseDuration) with "d" for
 // 24 hours besides; a unit alone ("600/m") means one of it. Errors are *WindowError. Slots have no such text: they are a number.
 func ParseWindow(text string) (Window, error) {
 	fail := func(format string, args ...any) (Window, error) {
