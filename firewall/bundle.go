@@ -89,9 +89,12 @@ func (s *bundleSource) fetch(ctx context.Context, url string) ([]byte, error) {
 	}
 	defer res.Body.Close()
 	switch res.StatusCode {
-	case http.StatusNotModified:
-		return s.content, nil
 	case http.StatusOK:
+	case http.StatusNotModified:
+		if req.Header.Get("If-None-Match") != "" {
+			return s.content, nil
+		}
+		return nil, errors.New("the server answered 304 to a request without a condition")
 	default:
 		return nil, fmt.Errorf("the server answered %s", res.Status)
 	}

@@ -112,13 +112,21 @@ func (x *exchange) stop(stage Stage, err error) bool {
 	r := refuse(stage, err)
 	switch x.g.mode(r.Code) {
 	case Report:
-		x.reported = append(x.reported, r.Code)
+		x.reported = reported(x.reported, r)
 		return false
 	case Off:
 		return false
 	}
 	x.refuseAll(r)
 	return true
+}
+
+// reported adds what a mode turned into a report, each code once: a budget may be short at the address, at the identity and in cost.
+func reported(codes []string, r *Refusal) []string {
+	if slices.Contains(codes, r.Code) {
+		return codes
+	}
+	return append(codes, r.Code)
 }
 
 // refuseAll refuses the request as a whole, before there are calls.

@@ -135,7 +135,7 @@ func (x *exchange) reserve(ctx context.Context, v *verdict, rec *audit.Record, h
 // record adds the refusals that a mode turned into reports.
 func (j *judge) record(rec *audit.Record) {
 	for _, r := range j.reported {
-		rec.Reported = append(rec.Reported, r.Code)
+		rec.Reported = reported(rec.Reported, r)
 	}
 }
 
