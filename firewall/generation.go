@@ -147,6 +147,9 @@ func (g *generation) load(ctx context.Context, o *options) error {
 			g.remote.bundle = bundleDigest(policyOptions.Bundle)
 			g.policy, err = policy.Load(ctx, policyOptions)
 		}
+		if err == nil && !o.offline {
+			g.policy.Warm(ctx)
+		}
 		collect(err)
 	}
 	collect(g.loadManifests(ctx, o))
