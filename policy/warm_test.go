@@ -27,7 +27,7 @@ func TestWarmChangesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reference := newPlain(t, g)
+		reference := newPlain(t, g, differentialData)
 		for range 5 {
 			comparePair(t, g, e, b, reference, text)
 		}
