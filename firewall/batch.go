@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -86,7 +87,11 @@ func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensi
 	b.record.Upstream.Status, b.record.Upstream.Bytes = status, int64(len(answer))
 	if err != nil {
 		x.settleFailed(ctx, err)
-		b.refusal = refuse(StageForward, err)
+		stage := StageForward
+		if b.verdict.protection != nil {
+			stage = StageGuard
+		}
+		b.refusal = refuse(stage, err)
 		return body
 	}
 	x.settled(ctx, b.record)
@@ -95,11 +100,24 @@ func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensi
 
 // fetch forwards a call and reads its whole answer, guarded.
 func (x *exchange) fetch(ctx context.Context, v *verdict, extensions []byte) ([]byte, int, error) {
+	if p := v.protection; p != nil && !p.forwards() {
+		var body bytes.Buffer
+		err := x.rewrite(ctx, v, &body, bytes.NewReader(p.answers.Local(v.variables)))
+		return body.Bytes(), 0, err
+	}
 	out, err := x.f.forward(ctx, x, v, extensions)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer out.close()
+	if v.protection != nil {
+		var body bytes.Buffer
+		err := x.rewrite(ctx, v, &body, &bodyReader{out: out})
+		if err == nil && !jsontext.Value(body.Bytes()).IsValid() {
+			err = errNotGraphQL
+		}
+		return body.Bytes(), out.StatusCode, err
+	}
 	g := &x.g.route.guard
 	body, err := io.ReadAll(io.LimitReader(&progressReader{out}, g.max+1))
 	switch {

@@ -16,7 +16,7 @@ import (
 //
 //	verdict   one line for each answer, or a single line for the last of several:
 //	          "refused CODE STATUS", upstream untouched; "touched" behind it: upstream was asked once
-//	          "forwarded STATUS", upstream asked once; "x2" behind it: twice
+//	          "forwarded STATUS", upstream asked once; "x2" behind it: twice, "x0": the firewall answered
 //	          "batch STATUS CODE|ok …", one word for each element, upstream asked once for each ok
 //	          "cut STATUS", upstream asked once, and the connection ended inside the answer
 //	          "answered STATUS", net/http's own words, before there is a request to judge; upstream untouched

@@ -145,8 +145,16 @@ type PolicyConfig struct {
 	Bundle BundleConfig `yaml:"bundle"`
 	// For the policy's evaluation in one request.
 	Timeout Duration `yaml:"timeout"`
-	// reject: a denied field refuses the operation. filter: it is cut out and answered by null and an error (not built yet).
+	// reject: a denied field refuses the operation. filter: it is cut out and answered by null and an error.
 	OnDeny string `yaml:"on_deny"`
+	// The same for a mutation's root fields, with on_deny: filter. By default a denied one refuses the whole mutation before
+	// any of it runs.
+	OnDenyMutation string `yaml:"on_deny_mutation"`
+	// refuse or accept a rule that reads a non-null field of input.parent: where the upstream fails to give that field, the
+	// object itself becomes null.
+	ParentNonNull string `yaml:"parent_non_null"`
+	// File with the key of mask.hash, at least 16 bytes.
+	MaskKeyFile string `yaml:"mask_key_file"`
 	// Request headers that the policy may read as input.request.headers.
 	Headers []string `yaml:"headers"`
 	// The same as the top-level allow_all.
@@ -492,7 +500,7 @@ func DefaultConfig() *Config {
 		TLS:      TLSConfig{ClientAuth: "off"},
 		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Write: Duration(30 * time.Second), Drain: Duration(20 * time.Second)},
 		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20},
-		Policy:   PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject"},
+		Policy:   PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject", OnDenyMutation: "reject", ParentNonNull: "refuse"},
 		Limits: LimitsConfig{
 			Body: 256 << 10, Document: 64 << 10, Tokens: 4000,
 			ShapeLimits: ShapeLimits{Depth: 15, Aliases: 60, RootFields: 20, Directives: 50},

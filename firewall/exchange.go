@@ -27,7 +27,7 @@ import (
 type exchange struct {
 	f      *Firewall
 	g      *generation
-	w      *answer
+	w      *reply
 	r      *http.Request
 	began  time.Time
 	accept gqlhttp.Accept
@@ -45,8 +45,8 @@ type exchange struct {
 	cut bool
 }
 
-// answer remembers whether the header section is out.
-type answer struct {
+// reply remembers whether the header section is out.
+type reply struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
@@ -55,14 +55,14 @@ type answer struct {
 	stream time.Duration
 }
 
-func (a *answer) WriteHeader(status int) {
+func (a *reply) WriteHeader(status int) {
 	if a.status == 0 && status >= 200 {
 		a.status = status
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
-func (a *answer) Write(p []byte) (int, error) {
+func (a *reply) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
@@ -75,7 +75,7 @@ func (a *answer) Write(p []byte) (int, error) {
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *reply) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // preflight answers a CORS preflight, or lets it pass where the config says so.
 func (x *exchange) preflight() bool {

@@ -200,18 +200,23 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		return nil, asUpstreamError(ctx, err)
 	}
 	out := &upstreamAnswer{res, ctx, d, time.Since(began)}
-	if err := rt.guard.acceptable(res); err != nil {
+	if err := rt.guard.acceptable(res, v.protection != nil); err != nil {
 		out.close()
 		return nil, &upstreamError{cause: err, sent: true}
 	}
 	return out, nil
 }
 
-// body is the upstream body: the plan's bytes with the coerced variables put in.
+// body is the upstream body: the plan's bytes, or those of what is forwarded in
+// its place, with the coerced variables put in.
 func (v *verdict) body(extensions []byte) []byte {
-	b := append(make([]byte, 0, len(v.plan.prefix)+512), v.plan.prefix...)
-	if slices.Contains(v.variables.Given, true) {
-		b = v.plan.op.AppendVariables(append(b, `,"variables":`...), v.variables)
+	op, prefix, vars := v.plan.op, v.plan.prefix, v.variables
+	if p := v.protection; p != nil {
+		op, prefix, vars = p.op, p.prefix, p.variables
+	}
+	b := append(make([]byte, 0, len(prefix)+512), prefix...)
+	if slices.Contains(vars.Given, true) {
+		b = op.AppendVariables(append(b, `,"variables":`...), vars)
 	}
 	return gqlhttp.AppendTail(b, nil, extensions)
 }
@@ -221,7 +226,7 @@ func (rt *route) headers(h http.Header, x *exchange, v *verdict) error {
 	if rt.identity.reveals(x.who.identity) {
 		v.readsSubject = true
 	}
-	rt.request.Apply(h, x.r.Header, gqlhttp.Guarded{Whole: rt.guard.active || v.readsSubject, Plain: rt.guard.active})
+	rt.request.Apply(h, x.r.Header, gqlhttp.Guarded{Whole: rt.guard.active || v.readsSubject, Plain: rt.guard.active || v.protection != nil})
 	h["Content-Type"] = jsonType
 	h["Accept"] = jsonType
 	if x.accept == gqlhttp.AcceptGraphQL {

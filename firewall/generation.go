@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -161,10 +163,29 @@ func (c *Config) policyOptions(ctx context.Context, s *schema.Schema, o *options
 	out := policy.Options{
 		Schema: s, Paths: c.Policy.Paths, Data: c.Policy.Data, Timeout: c.Policy.Timeout.Std(),
 		Tiers: tierNames(c), Headers: c.Policy.Headers, OnDeny: c.Policy.OnDeny,
+		OnDenyMutation: c.Policy.OnDenyMutation, ParentNonNull: c.Policy.ParentNonNull,
 	}
 	var err error
+	if out.MaskKey, err = c.Policy.maskKey(); err != nil {
+		return out, err
+	}
 	out.Bundle, err = o.bundles.bundle(ctx, &c.Policy.Bundle)
 	return out, err
+}
+
+// maskKey reads the key of mask.hash; nil where none is named.
+func (c *PolicyConfig) maskKey() ([]byte, error) {
+	if c.MaskKeyFile == "" {
+		return nil, nil
+	}
+	key, err := os.ReadFile(c.MaskKeyFile)
+	if err != nil {
+		return nil, &ConfigError{[]Problem{{"policy.mask_key_file", err.Error()}}}
+	}
+	if key = bytes.TrimSpace(key); len(key) < policy.MinMaskKey {
+		return nil, &ConfigError{[]Problem{{"policy.mask_key_file", fmt.Sprintf("%s holds %d bytes; a key needs %d", c.MaskKeyFile, len(key), policy.MinMaskKey)}}}
+	}
+	return key, nil
 }
 
 // TestPolicy runs the policy's Rego tests and prints them to out as `opa test`

@@ -51,15 +51,16 @@ func newGuard(c *Config) guard {
 	return g
 }
 
-// acceptable refuses an answer that cannot be guarded where it may have to be.
-func (g *guard) acceptable(res *http.Response) error {
+// acceptable refuses an answer that cannot be guarded where it may have to be;
+// protected: it has to.
+func (g *guard) acceptable(res *http.Response, protected bool) error {
 	if res.ContentLength > g.max {
 		return fmt.Errorf("the answer has %d bytes, upstream.max_response is %d", res.ContentLength, g.max)
 	}
 	if res.StatusCode < 200 {
 		return fmt.Errorf("the upstream answered with status %d", res.StatusCode)
 	}
-	if !g.active || mutated("answer's type") {
+	if !g.active && !protected || mutated("answer's type") {
 		return nil
 	}
 	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") && !strings.EqualFold(e, "none") {
@@ -90,9 +91,12 @@ func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer)
 	buf := chunks.Get().(*[]byte)
 	defer chunks.Put(buf)
 	var err error
-	if x.g.route.guard.active {
+	switch {
+	case v.protection != nil:
+		err = x.protected(ctx, v, out)
+	case x.g.route.guard.active:
 		err = x.guarded(v, out, *buf)
-	} else {
+	default:
 		err = x.pass(v, out, *buf)
 	}
 	rec.Upstream.Bytes = x.w.bytes
@@ -305,7 +309,11 @@ func (x *exchange) price(v *verdict, body []byte) {
 	if !g.priced || int64(len(body)) > g.pricedMax {
 		return
 	}
-	actual, err := v.plan.program.Actual(bytes.NewReader(body), v.variables)
+	program, vars := v.plan.program, v.variables
+	if p := v.protection; p != nil {
+		program, vars = p.program, p.variables
+	}
+	actual, err := program.Actual(bytes.NewReader(body), vars)
 	if err != nil {
 		x.f.log.Warn().Err(err).Str("operation", v.plan.op.Name).Msg("the answer could not be priced; its estimate stands")
 		return

@@ -38,6 +38,8 @@ type verdict struct {
 	// readsSubject: the decision depends on who asks, so no shared cache may
 	// keep the answer.
 	readsSubject bool
+	// protection guards the answer; nil: nothing is to be guarded.
+	protection *protection
 }
 
 // document is the text to plan and what is known of its registration.
@@ -126,25 +128,30 @@ func (j *judge) document(ctx context.Context, doc document, c *gqlhttp.Call, met
 		return v, false
 	}
 	v.maxCost = maxCost
-	v.estimate, err = p.program.Estimate(v.variables)
-	if v.measured = err == nil; j.refuse(StageMeasure, err) {
-		return v, false
-	}
-	if !v.measured && p.lenient != nil && v.estimate == (cost.Estimate{}) {
-		v.estimate, v.measured = p.tolerated(v.variables)
-	}
-	if total := batchCost + v.estimate.Total; total > maxCost && j.refuse(StageMeasure, &costError{total, maxCost}) {
-		return v, false
-	}
-	if !j.authorize(ctx, v, who) {
+	if !j.measure(v, p.program, p.lenient, v.variables, batchCost) || !j.authorize(ctx, v, who, batchCost) {
 		return v, false
 	}
 	return v, len(j.refusals) == 0
 }
 
+// measure prices a document and holds it against the limit; batchCost is the
+// batch's so far.
+func (j *judge) measure(v *verdict, program, lenient *cost.Program, vars *schema.Variables, batchCost float64) bool {
+	var err error
+	v.estimate, err = program.Estimate(vars)
+	if v.measured = err == nil; j.refuse(StageMeasure, err) {
+		return false
+	}
+	if !v.measured && lenient != nil && v.estimate == (cost.Estimate{}) {
+		v.estimate, v.measured = tolerated(lenient, vars)
+	}
+	total := batchCost + v.estimate.Total
+	return total <= v.maxCost || !j.refuse(StageMeasure, &costError{total, v.maxCost})
+}
+
 // authorize asks the policy; what its decision read decides how the answer may
 // be cached.
-func (j *judge) authorize(ctx context.Context, v *verdict, who *caller) bool {
+func (j *judge) authorize(ctx context.Context, v *verdict, who *caller, batchCost float64) bool {
 	if j.g.policy == nil {
 		return true
 	}
@@ -154,7 +161,10 @@ func (j *judge) authorize(ctx context.Context, v *verdict, who *caller) bool {
 		return false
 	}
 	v.readsSubject = d.ReadsSubject || d.ReadsRequest
-	return d.Allowed || !j.refuse(StageAuthorize, &deniedError{d.Denials})
+	if !d.Allowed {
+		return !j.refuse(StageAuthorize, &deniedError{d.Denials})
+	}
+	return j.protect(ctx, v, d, who, batchCost)
 }
 
 // clientOf is whose documents a caller may name.

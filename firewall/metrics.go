@@ -18,6 +18,7 @@ type metrics struct {
 	requests     *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
 	reported     *prometheus.CounterVec
+	altered      *prometheus.CounterVec
 	duration     *prometheus.HistogramVec
 	estimated    *prometheus.HistogramVec
 	actual       *prometheus.HistogramVec
@@ -59,6 +60,7 @@ func newMetrics() *metrics {
 	m.requests = counter("operations_total", "Operations by verdict: allowed, refused, failed.", "verdict")
 	m.refusals = counter("refusals_total", "Refused operations by code; a policy's own code counts as FORBIDDEN.", "code")
 	m.reported = counter("reported_total", "Operations that a code in report mode would have refused.", "code")
+	m.altered = counter("answer_positions_total", "Positions of answers that the policy changed, by what became of them: cut, masked, dropped.", "change")
 	m.duration = histogram("operation_duration_seconds", "From the request's first byte to the answer's last.",
 		prometheus.ExponentialBuckets(0.0005, 2, 16), "verdict")
 	costs := prometheus.ExponentialBuckets(1, 4, 12)
@@ -116,6 +118,11 @@ func (m *metrics) observe(rec *audit.Record) {
 	}
 	for _, code := range rec.Reported {
 		m.reported.WithLabelValues(tableCode(code)).Inc()
+	}
+	for change, n := range map[string]int{"cut": rec.Cut, "masked": rec.Masked, "dropped": rec.Dropped} {
+		if n > 0 {
+			m.altered.WithLabelValues(change).Add(float64(n))
+		}
 	}
 	if !rec.Cost.Estimated {
 		return

@@ -17,7 +17,7 @@ import (
 // ServeHTTP guards one request. It answers in every case, also on panic, and
 // writes one audit record for each operation.
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{f: f, g: f.current.Load(), w: &answer{ResponseWriter: w}, r: r, began: time.Now()}
+	x := &exchange{f: f, g: f.current.Load(), w: &reply{ResponseWriter: w}, r: r, began: time.Now()}
 	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 && !mutated("close after chunked") {
 		// A Content-Length may have stood beside it, which net/http drops
 		// unseen: what a proxy in front took for this body's end is not ours,
@@ -110,6 +110,10 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string
 	}
 	x.f.remember(v, x.who)
 	x.held, x.open = receipt, record
+	if v.protection != nil && !v.protection.forwards() {
+		x.local(ctx, v)
+		return
+	}
 	out, err := x.f.forward(ctx, x, v, m.Calls[0].Extensions)
 	if err != nil {
 		x.unanswered(ctx, record, StageForward, err)

@@ -30,6 +30,8 @@ type plan struct {
 	// prefix is the upstream body up to the variables.
 	prefix []byte
 	hash   string // of the canonical text, hexadecimal
+	// substitutes are what is forwarded where guards change the document.
+	substitutes substitutes
 }
 
 // compiled is the part of a plan that depends on schema and limits alone, so
@@ -157,8 +159,8 @@ func (p *plans) build(g *generation, key [32]byte, document, name string) (*plan
 // tolerated prices an operation that PAGE_SIZE would refuse but whose mode lets
 // through: cost.max and budgets hold all the same. What cannot be priced even
 // so is as dear as can be, and not measured.
-func (p *plan) tolerated(vars *schema.Variables) (e cost.Estimate, measured bool) {
-	e, err := p.lenient.Estimate(vars)
+func tolerated(lenient *cost.Program, vars *schema.Variables) (e cost.Estimate, measured bool) {
+	e, err := lenient.Estimate(vars)
 	if err != nil && e == (cost.Estimate{}) {
 		return cost.Estimate{Total: cost.Saturation, Saturated: true}, false
 	}

@@ -217,11 +217,12 @@ func (c *Config) validateSources(v *validation) {
 		v.add("policy.paths", "is needed: name the Rego files, or say `allow_all: true`")
 	}
 	p.Bundle.validate(v)
-	if p.OnDeny == "filter" {
-		v.add("policy.on_deny", "filter is not built yet in this version; use reject")
-	} else {
-		v.oneOf("policy.on_deny", p.OnDeny, "reject", "filter")
+	v.oneOf("policy.on_deny", p.OnDeny, "reject", "filter")
+	v.oneOf("policy.on_deny_mutation", p.OnDenyMutation, "reject", "filter")
+	if p.OnDenyMutation == "filter" && p.OnDeny == "reject" {
+		v.add("policy.on_deny_mutation", "filter is only useful with on_deny: filter")
 	}
+	v.oneOf("policy.parent_non_null", p.ParentNonNull, "refuse", "accept")
 	v.positive("policy.timeout", int64(p.Timeout))
 	for i, h := range p.Headers {
 		v.headerName(fmt.Sprintf("policy.headers[%d]", i), h)

@@ -27,6 +27,9 @@ type Guard struct {
 	Field *ast.Field
 	// Types are the object types for which the guard holds.
 	Types schema.TypeSet
+	// Whole says that Types has every object type on which the field can be
+	// answered; New finds that out by itself where all uses of it are live.
+	Whole bool
 	// Code and Message are those of the error at a denied position.
 	Code, Message string
 	// Rule decides for each parent object; nil: denied already.
@@ -38,6 +41,9 @@ type Guard struct {
 	// Constant is set in place of Mask's function where the mask is one value,
 	// JSON, whatever stands there. It goes with a Mask that is not nil.
 	Constant []byte
+	// Position says that Constant stands for the whole value of a list field,
+	// not for each of its leaves.
+	Position bool
 }
 
 // Rule decides for parent objects, given as JSON objects with the fields of
@@ -98,6 +104,8 @@ type guard struct {
 	judged      bool
 	masked      bool
 	constant    bool
+	position    bool // the constant stands for the whole value
+	whole       bool
 	projections map[int]*projection // by object type
 }
 
@@ -128,7 +136,8 @@ func New(op *schema.Operation, guards []Guard, drops []Drop, local []*ast.Field)
 	for i := range guards {
 		g := &guards[i]
 		p.at[g.Field] = append(p.at[g.Field], int32(i))
-		p.guards = append(p.guards, guard{types: g.Types, judged: g.Rule != nil, masked: g.Mask != nil, constant: g.Constant != nil})
+		p.guards = append(p.guards, guard{types: g.Types, judged: g.Rule != nil, masked: g.Mask != nil, constant: g.Constant != nil,
+			whole: g.Whole, position: g.Position || g.Field.Definition.Type.Elem == nil})
 	}
 	for _, f := range local {
 		p.cut[f] = true
@@ -154,11 +163,13 @@ func New(op *schema.Operation, guards []Guard, drops []Drop, local []*ast.Field)
 // chooseCuts cuts the nodes that are denied for whatever object they stand on.
 func (p *Plan) chooseCuts() {
 	denied := map[*ast.Field]schema.TypeSet{}
+	whole := map[*ast.Field]bool{}
 	for f, list := range p.at {
 		for _, i := range list {
 			g := &p.guards[i]
-			if !g.judged && (!g.masked || g.constant && f.Definition.Type.Elem == nil) {
+			if !g.judged && (!g.masked || g.constant && g.position) {
 				denied[f] = union(denied[f], g.types)
+				whole[f] = whole[f] || g.whole
 			}
 		}
 	}
@@ -170,7 +181,7 @@ func (p *Plan) chooseCuts() {
 	}
 	for i := range p.op.Uses {
 		u := &p.op.Uses[i]
-		if set, ok := denied[u.Field]; ok && !u.Objects.SubsetOf(set) {
+		if set, ok := denied[u.Field]; ok && !whole[u.Field] && !u.Objects.SubsetOf(set) {
 			delete(p.cut, u.Field)
 		}
 	}

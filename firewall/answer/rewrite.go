@@ -554,6 +554,12 @@ func (w *walker) member(f *field, base int, counted *tally) (failed bool, err er
 	denied := f.guard >= 0 && (f.judge < 0 || !w.allowed[base+int(f.judge)])
 	masked := denied && w.opts.Guards[f.guard].Mask != nil
 	switch {
+	case masked && w.opts.Guards[f.guard].Position:
+		w.report.Masked[f.guard]++
+		w.region()
+		if err = w.raw(false); err == nil {
+			err = w.write(w.opts.Guards[f.guard].Constant)
+		}
 	case masked:
 		w.report.Masked[f.guard]++
 		failed, err = w.slot(f, f.def.Type, true)

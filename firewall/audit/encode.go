@@ -67,6 +67,9 @@ func (r *Record) encode(e *zerolog.Event, scratch []byte) {
 		}
 		e.Array("reported", list)
 	}
+	number(e, "cut", int64(r.Cut))
+	number(e, "masked", int64(r.Masked))
+	number(e, "dropped", int64(r.Dropped))
 	if u := &r.Upstream; u.Status != 0 || u.Duration != 0 {
 		d := zerolog.Dict()
 		number(d, "status", int64(u.Status))

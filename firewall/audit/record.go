@@ -89,6 +89,11 @@ type Record struct {
 	// report mode.
 	Reported []string
 
+	// "cut", "masked", "dropped": how many positions of the answer the policy
+	// made null or replaced, and how many list items it left out. Rules says by
+	// which rules, as decisions "cut" and "mask".
+	Cut, Masked, Dropped int
+
 	// "upstream": see [Upstream]. Left out when nothing was forwarded.
 	Upstream Upstream
 

@@ -196,7 +196,7 @@ func (f *File) normalize() {
 		at(&c.Identity.APIKeys.File)
 	}
 	for _, p := range []*string{&c.Admin.TokenFile, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Policy.Bundle.File,
-		&c.Policy.Bundle.Signing, &c.Upstream.TLS.CAFile, &c.Upstream.TLS.CertFile, &c.Upstream.TLS.KeyFile, &c.Identity.CAFile} {
+		&c.Policy.Bundle.Signing, &c.Policy.MaskKeyFile, &c.Upstream.TLS.CAFile, &c.Upstream.TLS.CertFile, &c.Upstream.TLS.KeyFile, &c.Identity.CAFile} {
 		at(p)
 	}
 	if t := c.Upstream.Identity.JWT; t != nil {
