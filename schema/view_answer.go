@@ -10,8 +10,20 @@ import (
 
 // RootAnswer is the answer to one root field of an operation.
 type RootAnswer struct {
-	Key  string // the response key
-	JSON []byte
+	Key   string       // the response key
+	Nodes []*ast.Field // the selections that ask for it
+	JSON  []byte
+}
+
+// NestedIntrospectionError says that an operation introspects on an object below
+// its root, which a [View] does not answer.
+type NestedIntrospectionError struct {
+	Coordinate   string // of the field that the object is the value of
+	Line, Column int    // of the field
+}
+
+func (e *NestedIntrospectionError) Error() string {
+	return "introspection is answered at the root of a query only, not below " + e.Coordinate
 }
 
 // AnswerSizeError says that an introspection answer would be larger than allowed.
@@ -26,9 +38,13 @@ func (e *AnswerSizeError) Error() string {
 // Answer answers the __schema and __type root fields of an operation of the
 // view's schema, as sections 4.2 and 6 of the specification have it, in the
 // order in which the document has them; all other root fields are left alone.
-// Together the answers have at most max bytes; the only error is
-// *AnswerSizeError. Work is bounded by the answer's size and the document's.
+// Together the answers have at most max bytes. Errors are *AnswerSizeError and,
+// where an object of the query root's type below the root is introspected,
+// *NestedIntrospectionError. Work is bounded by the answer's size and the document's.
 func (v *View) Answer(op *Operation, vars *Variables, max int) ([]RootAnswer, error) {
+	if err := nestedIntrospection(op); err != nil {
+		return nil, err
+	}
 	root := v.schema.Root(op.Kind)
 	if root != v.schema.ast.Query {
 		return nil, nil
@@ -53,13 +69,65 @@ func (v *View) Answer(op *Operation, vars *Variables, max int) ([]RootAnswer, er
 		if a.full {
 			return nil, &AnswerSizeError{Max: max}
 		}
-		out = append(out, RootAnswer{Key: p.key, JSON: slices.Clip(a.out[start:])})
+		out = append(out, RootAnswer{Key: p.key, Nodes: p.nodes, JSON: slices.Clip(a.out[start:])})
 	}
 	return out, nil
 }
 
 // metaRoot reports whether a root field is answered by a view.
 func metaRoot(name string) bool { return name == "__schema" || name == "__type" }
+
+// nestedIntrospection finds an object field in whose selection set, fragments
+// included, __schema or __type stands, whatever @skip and @include say.
+func nestedIntrospection(op *Operation) error {
+	if !op.Shape.Introspection {
+		return nil
+	}
+	n := nesting{op: op, fragments: make(map[string]bool, len(op.Fragments))}
+	n.introspects(op.Definition.SelectionSet)
+	return n.found()
+}
+
+type nesting struct {
+	op        *Operation
+	fragments map[string]bool // those seen, and whether they introspect the object that they stand on
+	below     *ast.Field
+}
+
+func (n *nesting) found() error {
+	if n.below == nil {
+		return nil
+	}
+	e := &NestedIntrospectionError{Coordinate: n.below.ObjectDefinition.Name + "." + n.below.Name}
+	if p := n.below.Position; p != nil {
+		e.Line, e.Column = p.Line, p.Column
+	}
+	return e
+}
+
+// introspects reports whether a selection set introspects its own object, and
+// notes fields below which that is done.
+func (n *nesting) introspects(set ast.SelectionSet) (here bool) {
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			here = here || metaRoot(sel.Name)
+			if n.introspects(sel.SelectionSet) && n.below == nil {
+				n.below = sel
+			}
+		case *ast.InlineFragment:
+			here = n.introspects(sel.SelectionSet) || here
+		case *ast.FragmentSpread:
+			in, known := n.fragments[sel.Name]
+			if f := n.op.Fragments.ForName(sel.Name); !known && f != nil {
+				in = n.introspects(f.SelectionSet)
+				n.fragments[sel.Name] = in
+			}
+			here = here || in
+		}
+	}
+	return here
+}
 
 // answerer writes introspection answers.
 type answerer struct {

@@ -407,6 +407,34 @@ scalar S @specifiedBy(url: "https://s")
 	}
 }
 
+// TestViewAnswerNested: an object of the query root's type below the root may
+// not be introspected, however it is reached.
+func TestViewAnswerNested(t *testing.T) {
+	s := mustLoad(t, `type Query { self: Query at: In node: Node x: Int } interface Node { x: Int } type In implements Node { q: [Query] x: Int } type Mutation { m: Query }`)
+	for document, want := range map[string]string{
+		`{x __schema{queryType{name}} ...{__type(name:"A"){name}} ...F self{x at{x}}} fragment F on Query{a:__schema{__typename}}`: "",
+		`{__schema{types{name}} at{q{x @skip(if:true) ...on Query{self{__typename}}}}}`:                                            "",
+		`{self{__schema{__typename}}}`:                                                                                     "Query.self",
+		`{self{s:__schema @skip(if:true){__typename}}}`:                                                                    "Query.self",
+		`{__schema{__typename} at{q{...on Query{...{__type(name:"x"){name}}}}}}`:                                           "In.q",
+		`{...A ...B} fragment A on Query{__schema{__typename}} fragment B on Query{self{...A}}`:                            "Query.self",
+		`{...B ...A} fragment A on Query{...C} fragment C on Query{__schema{__typename}} fragment B on Query{at{q{...A}}}`: "In.q",
+		`{...on Query{node{...on In{q{__schema{__typename}}}}}}`:                                                           "In.q",
+		`mutation{m{__schema{__typename}}}`:                                                                                "Mutation.m",
+		`mutation{m{x __typename}}`:                                                                                        "",
+	} {
+		op, err := s.Compile(document, "", Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.View(nil).Answer(op, nil, 1<<20)
+		var nested *NestedIntrospectionError
+		if errors.As(err, &nested) != (want != "") || nested != nil && nested.Coordinate != want {
+			t.Errorf("%s: %v, want %q", document, err, want)
+		}
+	}
+}
+
 // TestViewAnswerBounded: the answer stops at its limit, and a document that
 // multiplies itself costs no more than what it may write.
 func TestViewAnswerBounded(t *testing.T) {
