@@ -35,6 +35,7 @@ type generation struct {
 	// PAGE_SIZE lets such operations through.
 	lenient *cost.Model
 	policy  *policy.Engine // nil under allow_all
+	views   *views
 	store   *persisted.Set
 	usage   *usage
 	pending bool // the manifests are still being loaded: nothing is served
@@ -73,7 +74,7 @@ const openCeiling = 1 << 30
 // newGeneration builds a generation or says everything that is wrong, in all
 // sources, at once. The error is one of those that New lists, or a join.
 func newGeneration(ctx context.Context, number uint64, c *Config, o *options) (*generation, error) {
-	g := &generation{number: number, config: c, release: func() {}}
+	g := &generation{views: &views{}, number: number, config: c, release: func() {}}
 	var once sync.Once
 	g.unknownTier = func(err error) {
 		once.Do(func() { o.log.Warn().Err(err).Uint64("generation", number).Msg("such callers get the default tier") })
