@@ -44,8 +44,9 @@ type class struct {
 	constant *ast.Term
 
 	// parents are the fields that a class of classObject reads, by the object
-	// types that it governs.
-	parents map[string][]ParentField
+	// types that it governs; foldable says that it can be evaluated partially.
+	parents  map[string][]ParentField
+	foldable bool
 
 	once     sync.Once
 	prepared rego.PreparedEvalQuery

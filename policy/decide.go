@@ -217,8 +217,8 @@ func (s *session) inputsAllowed(b *Binding, use int32) (bool, error) {
 	return !refused, err
 }
 
-// decide walks the levels of a verdict for one use. It leaves out what is
-// decided on the answer.
+// decide walks the levels of a verdict for one use. What reads the object
+// decides only when it allows every object.
 func (s *session) decide(b *Binding, id *identityAnswer, use int32, v *verdict) (bool, error) {
 	if v.identity {
 		return id.allowed.has(v.bit), id.errors[v.bit]
@@ -240,7 +240,34 @@ func (s *session) decide(b *Binding, id *identityAnswer, use int32, v *verdict) 
 			}
 		}
 	}
-	return false, nil
+	if !v.object {
+		return false, nil
+	}
+	some, _, err := s.objects(v)
+	return some, err
+}
+
+// objects reports whether a verdict's rules about the object allow every
+// object, and whether they allow none.
+func (s *session) objects(v *verdict) (always, never bool, err error) {
+	never = true
+	for i := range v.levels {
+		lv := &v.levels[i]
+		for c := range lv.classes {
+			if c.kind != classObject {
+				continue
+			}
+			r, err := s.residual(objectClass{c, lv.at})
+			if err != nil {
+				return false, false, err
+			}
+			if r.always() {
+				return true, false, nil
+			}
+			never = never && r.never()
+		}
+	}
+	return false, never, nil
 }
 
 func (s *session) rule(id *identityAnswer, c *class) (bool, error) {

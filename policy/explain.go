@@ -127,8 +127,8 @@ func (s *session) explainVerdict(d *FieldDecision, b *Binding, id *identityAnswe
 		for c := range lv.classes {
 			reads.merge(&c.reads.paths)
 			if c.kind == classObject {
-				if !granted && !ok && (decided == nil || decided.kind != classObject) {
-					decided = c // the answer decides
+				if !granted && (decided == nil || decided.kind != classObject) {
+					decided = c // the answer decides, or it allows every object
 				}
 				continue
 			}
@@ -169,7 +169,14 @@ func (s *session) explainAnswer(d *FieldDecision, b *Binding, use int32, at *bou
 		return nil
 	}
 	if at.verdict.object {
-		d.Decision = "object"
+		s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
+		_, never, err := s.objects(at.verdict)
+		if err != nil {
+			return err
+		}
+		if !never {
+			d.Decision = "object"
+		}
 	}
 	m, err := s.mask(b, use, at.coordinate)
 	if m == nil || err != nil {

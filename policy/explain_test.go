@@ -107,7 +107,7 @@ drop.Query.users := true
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := e.Explain(context.Background(), b, &Subject{Roles: []string{"support"}}, nil, OperationFacts{}, nil)
+	got, err := e.Explain(context.Background(), b, &Subject{ID: "7", Roles: []string{"support"}}, nil, OperationFacts{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,14 @@ func (s *session) denied(b *Binding, use int32, at *boundCoordinate, rules objec
 	plain.Code, plain.Message = CodeForbidden, fieldMessage(at.String())
 	o.custom = o.denial.Code != plain.Code || o.denial.Message != plain.Message
 	if at.verdict.object {
-		o.object = rules.bind(s, b, use, at)
+		s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
+		_, never, err := s.objects(at.verdict)
+		if err != nil {
+			return o, err
+		}
+		if !never || !s.engine.filter {
+			o.object = rules.bind(s, b, use, at)
+		}
 	}
 	var err error
 	o.mask, err = s.mask(b, use, at.coordinate)

@@ -3,8 +3,11 @@ package policy
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"io"
+	"slices"
+	"sync"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -55,63 +58,207 @@ type object struct {
 	engine  *Engine
 	facts   facts
 	classes []objectClass
+
+	mu    sync.Mutex
+	known map[string]bool // verdicts by the parent's text
+	bytes int             // of known's keys
 }
+
+// maxKnown bounds the verdicts that one rule remembers in a request, in bytes
+// of parents.
+const maxKnown = 1 << 20
 
 func (o *object) judge(ctx context.Context, parents [][]byte) ([]bool, error) {
 	s := o.engine.begin(ctx, o.facts.subject, o.facts.request)
 	defer s.end()
 	s.facts = o.facts
 	out := make([]bool, len(parents))
-	known := map[string]bool{}
+	opaque, err := o.simple(s, parents, out)
+	if err != nil || len(opaque) == 0 {
+		return out, err
+	}
 	for i, text := range parents {
-		verdict, ok := known[string(text)]
-		if !ok {
-			var err error
-			if verdict, err = o.one(s, text); err != nil {
-				return nil, err
-			}
-			known[string(text)] = verdict
+		if out[i] {
+			continue
 		}
-		out[i] = verdict
+		if out[i], err = o.ask(s, opaque, text); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
 
-// one decides for one parent. What is not a JSON object is denied.
-func (o *object) one(s *session, text []byte) (bool, error) {
-	var v any
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return false, nil
-	}
-	value, err := ast.InterfaceToValue(v)
-	if err != nil {
-		return false, nil
-	}
-	parent, ok := value.(ast.Object)
-	if !ok {
-		return false, nil
-	}
+// simple judges by what partial evaluation leaves of the rules, and returns
+// those of which it left something that only OPA can decide.
+func (o *object) simple(s *session, parents [][]byte, out []bool) (opaque []objectClass, err error) {
+	var simple []*residual
 	for _, c := range o.classes {
-		same := c.class.same
-		query, err := same.query(s.engine)
-		if err != nil {
-			return false, &EvalError{Rule: same.group.head, Err: err}
+		r, err := s.residual(c)
+		switch {
+		case err != nil:
+			return nil, err
+		case r.opaque:
+			opaque = append(opaque, c)
+		default:
+			simple = append(simple, r)
 		}
-		s.key = appendInput(s.key[:0], &same.shape, &s.facts)
-		input := decodeInput(&same.shape, s.key).Value.(ast.Object)
-		input.Insert(ast.StringTerm("parent"), ast.NewTerm(parent))
-		answer, err := s.eval(query, ast.NewTerm(input), same.group.head)
-		if err != nil {
+	}
+	if len(simple) == 0 {
+		return opaque, nil
+	}
+	var d parentDecoder
+	for i, text := range parents {
+		if i&255 == 255 && s.ctx.Err() != nil {
+			return nil, s.ctx.Err()
+		}
+		parent := d.decode(text)
+		out[i] = parent != nil && slices.ContainsFunc(simple, func(r *residual) bool { return r.holds(parent) })
+	}
+	return opaque, nil
+}
+
+// ask asks OPA, once for each distinct parent.
+func (o *object) ask(s *session, classes []objectClass, text []byte) (bool, error) {
+	o.mu.Lock()
+	verdict, ok := o.known[string(text)]
+	o.mu.Unlock()
+	if ok {
+		return verdict, nil
+	}
+	var d parentDecoder
+	parent := d.decode(text)
+	if parent == nil {
+		return false, nil
+	}
+	for _, c := range classes {
+		var err error
+		if verdict, err = c.ask(s, parent); err != nil {
 			return false, err
 		}
-		if c.class.group.vars {
-			answer = member(member(answer, c.at.typ), c.at.field)
-		}
-		if isTrue(answer) {
-			return true, nil
+		if verdict {
+			break
 		}
 	}
-	return false, nil
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bytes += len(text); o.known == nil || o.bytes > maxKnown {
+		o.known, o.bytes = map[string]bool{}, len(text)
+	}
+	o.known[string(text)] = verdict
+	return verdict, nil
+}
+
+func (c objectClass) ask(s *session, parent ast.Object) (bool, error) {
+	same := c.class.same
+	query, err := same.query(s.engine)
+	if err != nil {
+		return false, &EvalError{Rule: same.group.head, Err: err}
+	}
+	s.key = appendInput(s.key[:0], &same.shape, &s.facts)
+	input := decodeInput(&same.shape, s.key).Value.(ast.Object)
+	input.Insert(ast.InternedTerm("parent"), ast.NewTerm(parent))
+	answer, err := s.eval(query, ast.NewTerm(input), same.group.head)
+	if err != nil {
+		return false, err
+	}
+	if c.class.group.vars {
+		answer = member(member(answer, c.at.typ), c.at.field)
+	}
+	return isTrue(answer), nil
+}
+
+// parentDecoder turns the JSON of parents into what OPA evaluates.
+type parentDecoder struct {
+	reader bytes.Reader
+	json   *jsontext.Decoder
+	keys   map[string]*ast.Term
+}
+
+// decode returns nil for what is not one JSON object.
+func (d *parentDecoder) decode(text []byte) ast.Object {
+	d.reader.Reset(text)
+	if d.json == nil {
+		d.json, d.keys = jsontext.NewDecoder(&d.reader), map[string]*ast.Term{}
+	} else {
+		d.json.Reset(&d.reader)
+	}
+	if d.json.PeekKind() != '{' {
+		return nil
+	}
+	v, err := d.value()
+	if err != nil {
+		return nil
+	}
+	if _, err := d.json.ReadToken(); err != io.EOF {
+		return nil
+	}
+	return v.Value.(ast.Object)
+}
+
+// value returns nil for a number that is too large to compute with, which is
+// absent as it is in arguments.
+func (d *parentDecoder) value() (*ast.Term, error) {
+	token, err := d.json.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch token.Kind() {
+	case 'n':
+		return ast.InternedNullTerm, nil
+	case 't', 'f':
+		return ast.InternedTerm(token.Bool()), nil
+	case '"':
+		return ast.StringTerm(token.String()), nil
+	case '0':
+		n, err := ast.NumberChecked(token.String())
+		if err != nil {
+			return nil, nil
+		}
+		return ast.NewTerm(n), nil
+	case '[':
+		return d.list()
+	}
+	return d.object()
+}
+
+func (d *parentDecoder) list() (*ast.Term, error) {
+	var terms []*ast.Term
+	for d.json.PeekKind() != ']' {
+		v, err := d.value()
+		if err != nil {
+			return nil, err
+		}
+		if v != nil {
+			terms = append(terms, v)
+		}
+	}
+	_, err := d.json.ReadToken()
+	return ast.ArrayTerm(terms...), err
+}
+
+func (d *parentDecoder) object() (*ast.Term, error) {
+	var buf [4][2]*ast.Term
+	pairs := buf[:0]
+	for d.json.PeekKind() != '}' {
+		token, err := d.json.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := token.String()
+		v, err := d.value()
+		if err != nil {
+			return nil, err
+		}
+		if v == nil {
+			continue
+		}
+		key := d.keys[name]
+		if key == nil {
+			key = ast.StringTerm(name)
+			d.keys[name] = key
+		}
+		pairs = append(pairs, [2]*ast.Term{key, v})
+	}
+	_, err := d.json.ReadToken()
+	return ast.ObjectTerm(pairs...), err
 }
