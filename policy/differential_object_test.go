@@ -1,0 +1,356 @@
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/graphward/graphward/schema"
+)
+
+const objectSchema = `
+type Query { a(id: ID): T b: T t(id: ID): T }
+type T {
+  x(id: ID, n: Int = 3, list: [String!], obj: In): String
+  y(id: ID, n: Int = 3, list: [String!], obj: In): String
+  z: String
+  id: ID
+  n: Int
+  flag: Boolean
+  tags: [String]
+  grid: [[Int]]
+  owner: U
+  readers: [U]
+  meta: JSON
+}
+type U { id: ID! name: String friend: U tags: [String!] }
+input In { id: ID k: String tags: [String] in: In d: Int = 7 }
+scalar JSON
+`
+
+const objectQuery = `query($id: ID, $n: Int, $list: [String!], $obj: In) {
+  t { x(id: $id, n: $n, list: $list, obj: $obj) y(n: $n) z }
+}`
+
+// objectGenerator writes random policies that read the parent too.
+type objectGenerator struct{ generator }
+
+func (g *objectGenerator) parent() string {
+	return g.pick("input.parent.id", "input.parent.id", "input.parent.n", "input.parent.flag", "input.parent.owner.id",
+		"input.parent.owner.friend.name", "input.parent.tags[_]", "input.parent.tags[0]", "input.parent.grid[_][_]", "input.parent.readers[_].id",
+		"input.parent.readers[_].tags[_]", "input.parent.readers[1].name", "input.parent.meta", "input.parent.meta.a", "input.parent.tags")
+}
+
+func (g *objectGenerator) term() string {
+	if g.IntN(3) > 0 {
+		return g.parent()
+	}
+	return g.scalar()
+}
+
+func (g *objectGenerator) condition(depth int) string {
+	switch g.IntN(19) {
+	case 0:
+		return g.parent()
+	case 1:
+		return g.parent() + " in " + g.pick(g.list(), `{"a", "b"}`, "input.parent.tags")
+	case 2:
+		return fmt.Sprintf("p%d", g.IntN(4))
+	case 3:
+		return fmt.Sprintf("q%d(%s)", g.IntN(3), g.term())
+	case 4:
+		return fmt.Sprintf("%s(%s, %q)", g.pick("startswith", "endswith", "contains"), g.parent(), g.pick("a", "b", ""))
+	case 5:
+		return fmt.Sprintf("lower(%s) == %s", g.parent(), g.scalar())
+	case 6:
+		return fmt.Sprintf("count(input.parent.tags) %s %d", g.pick(">", "==", "<"), g.IntN(3))
+	case 7:
+		if depth > 0 {
+			return "not {" + g.condition(depth-1) + "}"
+		}
+	case 8:
+		if depth > 0 {
+			return "not " + g.parent() + " == " + g.scalar()
+		}
+	case 9, 10:
+		if depth > 0 {
+			return "(" + g.condition(depth-1) + " or " + g.condition(depth-1) + ")"
+		}
+	case 11:
+		if depth > 0 {
+			return "not {" + g.condition(depth-1) + "; " + g.condition(depth-1) + "}"
+		}
+	case 12:
+		return g.simple(1)
+	case 13:
+		return "data.owners[" + g.parent() + "] == " + g.scalar()
+	case 14:
+		return g.pick("is_null", "is_string", "is_number", "is_boolean") + "(" + g.parent() + ")"
+	case 15:
+		return "v1 == " + g.scalar()
+	case 16:
+		return "input.subject.claims[input.parent.id] == " + g.term()
+	}
+	return g.parent() + " " + g.pick("==", "==", "==", "!=", "<", ">=") + " " + g.term()
+}
+
+func (g *objectGenerator) objectBody() string {
+	var lines []string
+	for i := range 1 + g.IntN(2) {
+		switch g.IntN(8) {
+		case 0:
+			lines = append(lines, fmt.Sprintf("\tsome s%d in %s\n\ts%d == %s", i, g.pick("input.parent.tags", "input.subject.roles", "input.parent.grid[_]"), i, g.term()))
+		case 1:
+			lines = append(lines, fmt.Sprintf("\tw%d := %s\n\tw%d == %s", i, g.parent(), i, g.term()))
+		case 2:
+			lines = append(lines, fmt.Sprintf("\tcount(input.parent.tags) > 0\n\tevery e%d in input.parent.tags { e%d != %s }", i, i, g.scalar()))
+		default:
+			lines = append(lines, "\t"+g.condition(2))
+		}
+	}
+	return " if {\n" + strings.Join(lines, "\n") + "\n}\n\n"
+}
+
+func (g *objectGenerator) policy() string {
+	var b strings.Builder
+	b.WriteString("package graphward\n\nimport rego.v2\n\nallow.Query[\"*\"] := true\n\n")
+	fmt.Fprintf(&b, "fn0(x) if x == %q\n\nh0 if input.subject.authenticated\n\n", g.pick("a", "b"))
+	g.functions, g.helpers = 0, 0
+	b.WriteString("q0(x) if x == input.subject.id\n\nq1(x) if x in input.subject.roles\n\nq1(x) if x == input.parent.id\n\nq2(x) := input.parent.n == x\n\n")
+	b.WriteString("p0 if input.parent.owner.id == input.subject.id\n\np1 if input.subject.authenticated\n\np1 if input.parent.flag\n\n")
+	fmt.Fprintf(&b, "v1 := %s\n\n", g.term())
+	switch g.IntN(4) {
+	case 0:
+		fmt.Fprintf(&b, "default p2 := false\n\np2%s", strings.ReplaceAll(g.objectBody(), "p2", "p1"))
+	case 1:
+		b.WriteString("p2 := false if input.parent.flag\n\np2 := true if input.parent.n == 3\n\n")
+	case 2:
+		b.WriteString("p2 if input.parent.id in owners\n\nowners contains r if some r in input.subject.roles\n\nowners contains input.parent.owner.id\n\n")
+	default:
+		fmt.Fprintf(&b, "p2 := true if {\n\t%s == 3\n} else := %s if {\n\t%s\n}\n\n", g.parent(), g.pick("true", "false"), g.parent())
+	}
+	b.WriteString("p3 if not p0\n\n")
+	return g.write(b.String())
+}
+
+// write writes the heads after the helpers.
+func (g *objectGenerator) write(helpers string) string {
+	g.heads = map[coordinate]bool{{"Query", star}: true}
+	g.parts = nil
+	var b strings.Builder
+	b.WriteString(helpers)
+	for _, at := range []coordinate{{"T", "x"}, {"T", "y"}, {"T", "z"}, {"T", star}} {
+		if at.field != star && g.IntN(4) == 0 {
+			continue
+		}
+		g.heads[at] = true
+		for range 1 + g.IntN(2) {
+			fmt.Fprintf(&b, "%s%s%s", headOf(entryAllow, at.typ, at.field), g.pick("", "", "", " := false"), g.objectBody())
+		}
+	}
+	policy := b.String()
+	g.parts = []string{policy}
+	if g.IntN(4) == 0 {
+		rule := fmt.Sprintf("allow.T[f] if {\n\tsome f in %s\n\t%s\n}\n\n", g.list(), g.condition(1))
+		g.parts = append(g.parts, helpers+rule)
+		policy += rule
+	}
+	return policy
+}
+
+func (g *objectGenerator) value(depth int) any {
+	switch g.IntN(9) {
+	case 0:
+		return nil
+	case 1:
+		return g.IntN(5)
+	case 2:
+		return g.IntN(2) == 0
+	case 3:
+		if depth > 0 {
+			return []any{g.value(depth - 1), g.value(depth - 1)}
+		}
+	case 4:
+		if depth > 0 {
+			return map[string]any{"a": g.value(depth - 1)}
+		}
+	}
+	return g.pick("a", "b", "acme", "A", "x", "")
+}
+
+// object is a parent as an upstream may give it: fields may be missing, and
+// of types that the schema does not say.
+func (g *objectGenerator) object(depth int) map[string]any {
+	out := map[string]any{}
+	for name, value := range map[string]func() any{
+		"id": func() any { return g.value(0) }, "n": func() any { return g.IntN(5) }, "flag": func() any { return g.value(0) },
+		"name": func() any { return g.word() }, "tags": func() any { return []any{g.word(), g.value(1)} },
+		"grid": func() any { return []any{[]any{g.IntN(4), nil}, nil, []any{}} }, "meta": func() any { return g.value(2) },
+		"owner": func() any { return g.object(depth - 1) }, "friend": func() any { return g.object(depth - 1) },
+		"readers": func() any { return []any{g.object(depth - 1), nil, g.object(depth - 1)} },
+	} {
+		if g.IntN(6) > 0 && (depth > 0 || name != "owner" && name != "friend" && name != "readers") {
+			out[name] = value()
+		}
+	}
+	return out
+}
+
+// TestObjectDifferential compares object rules, as they are judged on the
+// answer, with plain OPA on all of input.
+func TestObjectDifferential(t *testing.T) {
+	s := loadSchema(t, objectSchema)
+	op := compileOperation(t, s, objectQuery, "")
+	data := writeData(t, differentialData)
+	count := map[string]int{}
+	for round := uint64(0); count["parents"] < *pairs; round++ {
+		g := &objectGenerator{generator{Rand: rand.New(rand.NewPCG(*seed, round))}}
+		text := g.policy()
+		e, err := Load(context.Background(), Options{
+			Schema: s, Modules: map[string]string{"p.rego": text}, Data: []string{data}, Timeout: time.Minute,
+			OnDeny: "filter", ParentNonNull: "accept",
+		})
+		if count["policies"]++; err != nil {
+			count["refused"]++
+			if count["refused"] > 20 && count["refused"]*10 > count["policies"]*9 {
+				t.Fatalf("almost every policy is refused: %v\n%s", err, text)
+			}
+			continue
+		}
+		reference := newPlain(t, &g.generator)
+		if reference == nil {
+			t.Fatalf("OPA refuses this policy, the engine does not:\n%s", text)
+		}
+		b, err := e.Bind(op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			compareObjects(t, g, e, b, reference, text, count)
+		}
+	}
+	t.Log(count)
+	for what, least := range map[string]int{"allowed": 20, "denied": 20, "beforehand": 20, "by OPA": 20, "here": 20, "failed": 2000} {
+		if count[what] < count["parents"]/least {
+			t.Errorf("only %d of %d were %s: the generator has gone stale", count[what], count["parents"], what)
+		}
+	}
+}
+
+func compareObjects(t *testing.T, g *objectGenerator, e *Engine, b *Binding, reference *plain, text string, count map[string]int) {
+	raw, _ := json.Marshal(g.variables())
+	vars, err := b.op.Coerce(raw, schema.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, req := g.subject(), &Request{Method: g.word(), Headers: map[string]string{}}
+	d, decideErr := e.Decide(context.Background(), b, sub, req, OperationFacts{}, vars)
+	var parents [][]byte
+	var objects []map[string]any
+	for range 10 {
+		o := g.object(2)
+		text, _ := json.Marshal(o)
+		parents, objects = append(parents, text), append(objects, o)
+	}
+	for i := range b.op.Uses {
+		use := &b.op.Uses[i]
+		if use.Parent.Name != "T" {
+			continue
+		}
+		at := coordinate{"T", use.Field.Name}
+		input := fullInput(t, sub, req, b.op, OperationFacts{}, use, vars).(map[string]any)
+		var want []bool
+		var broken error
+		for _, o := range objects {
+			input["parent"] = o
+			v, err := ast.InterfaceToValue(input)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ok, err := reference.allowed(at, v, true)
+			if err != nil {
+				broken = err
+			}
+			want = append(want, ok)
+		}
+		count["parents"] += len(objects)
+		if broken != nil {
+			count["failed"]++
+		}
+		if decideErr != nil {
+			continue // the operation is refused; what fails need not fail for these objects
+		}
+		count[e.way(at, b, sub, req, use, vars)] += len(objects)
+		got, err := judged(d, use, parents, count)
+		if broken != nil {
+			if err == nil {
+				for j := range got {
+					if got[j] && !want[j] {
+						t.Fatalf("%s: OPA fails (%v), the engine allows %s\n%s", at, broken, parents[j], text)
+					}
+				}
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: the engine fails, OPA does not: %v\n%s", at, err, text)
+		}
+		for j := range got {
+			if got[j] != want[j] {
+				full, _ := json.Marshal(input)
+				t.Fatalf("%s: engine says %v, OPA %v of %s\ninput %s\n%s", at, got[j], want[j], parents[j], full, text)
+			}
+			count[map[bool]string{true: "allowed", false: "denied"}[got[j]]]++
+		}
+	}
+}
+
+// way says who judges: OPA or what partial evaluation left.
+func (e *Engine) way(at coordinate, b *Binding, sub *Subject, req *Request, use *schema.FieldUse, vars *schema.Variables) string {
+	s := e.begin(context.Background(), sub, req)
+	defer s.end()
+	s.facts.operation, s.facts.vars, s.facts.use = b.op, vars, use
+	for _, lv := range e.verdicts[at.typ][at.field].levels {
+		for c := range lv.classes {
+			if c.kind != classObject {
+				continue
+			}
+			if r, err := s.residual(objectClass{c, lv.at}); err != nil || r.opaque {
+				return "by OPA"
+			}
+		}
+	}
+	return "here"
+}
+
+// judged is the engine's verdict for each parent of a use.
+func judged(d *Decision, use *schema.FieldUse, parents [][]byte, count map[string]int) ([]bool, error) {
+	n := len(parents)
+	out := make([]bool, n)
+	for i := range d.Guards {
+		g := &d.Guards[i]
+		switch {
+		case g.Field != use.Field:
+		case g.Object == nil:
+			count["beforehand"] += n
+			return out, nil
+		default:
+			got, err := g.Object.Judge(context.Background(), parents)
+			if again, err2 := g.Object.Judge(context.Background(), parents); err == nil && (err2 != nil || fmt.Sprint(again) != fmt.Sprint(got)) {
+				return nil, fmt.Errorf("judged differently the second time: %v %v %v", got, again, err2)
+			}
+			return got, err
+		}
+	}
+	for i := range out {
+		out[i] = true
+	}
+	count["beforehand"] += n
+	return out, nil
+}
