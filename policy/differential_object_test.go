@@ -223,7 +223,7 @@ func TestObjectDifferential(t *testing.T) {
 			}
 			continue
 		}
-		reference := newPlain(t, &g.generator)
+		reference := newPlain(t, &g.generator, differentialData)
 		if reference == nil {
 			t.Fatalf("OPA refuses this policy, the engine does not:\n%s", text)
 		}
