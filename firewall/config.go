@@ -188,7 +188,8 @@ type OperationsConfig struct {
 	Adhoc        string             `yaml:"adhoc"`
 	Unregistered UnregisteredConfig `yaml:"unregistered"`
 	// When registered documents are judged against the schema. first_use: when a client sends one, and only limits at load.
-	// ahead: all at load, where one that the schema refuses then stops the start.
+	// ahead: all at load, where one that the schema refuses then stops the start. Either way a plan is made, and kept in
+	// limits.plan_cache, at an operation's first use: about a millisecond, once.
 	Compile string `yaml:"compile"`
 	// What a bad entry of a manifest does at load: fatal, or skip, which leaves it out with a warning.
 	BadEntries string `yaml:"bad_entries"`
@@ -210,7 +211,7 @@ type ManifestConfig struct {
 	Index string `yaml:"index"`
 	// With url: file whose content is sent as a bearer token.
 	TokenFile string `yaml:"token_file"`
-	// How often url or redis is asked. Default 1m, with redis 10s.
+	// How often url or redis is asked, at least 1s. Default 1m, with redis 10s.
 	Poll Duration `yaml:"poll"`
 	// Largest manifest that url or redis may give. Default 64MiB.
 	MaxSize Size `yaml:"max_size"`

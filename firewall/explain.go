@@ -22,6 +22,7 @@ type ExplainRequest struct {
 	Claims  map[string]any
 	Issuer  string
 	Client  string // the client's name
+	Version string // the client's; empty for none
 	Headers http.Header
 }
 
@@ -130,7 +131,7 @@ func (f *Firewall) Explain(ctx context.Context, q ExplainRequest) (*Explanation,
 // explained is the caller that the request describes.
 func (g *generation) explained(ctx context.Context, q *ExplainRequest) (*caller, error) {
 	who := &caller{tier: "default"}
-	id, err := identity.FromClaims(&g.config.Identity, q.Issuer, q.Claims, q.Client)
+	id, err := identity.FromClaims(&g.config.Identity, q.Issuer, q.Claims, q.Client, q.Version)
 	if err != nil {
 		return nil, err
 	}

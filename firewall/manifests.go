@@ -37,6 +37,8 @@ const (
 	defaultURLPoll      = time.Minute
 	defaultRedisPoll    = 10 * time.Second
 	fetchTimeout        = time.Minute
+	// minPoll keeps a fleet from asking its store without pause.
+	minPoll = time.Second
 )
 
 // backgroundSize is how many bytes of manifest files, without an index that

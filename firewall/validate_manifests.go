@@ -41,6 +41,9 @@ func (c *Config) validateManifests(v *validation) {
 		v.only(m.Redis == "", path+".index", m.Index != "", "file and url: in redis it is published with the manifest")
 		v.only(m.URL != "", path+".token_file", m.TokenFile != "", "url")
 		v.only(m.remote(), path+".poll", m.Poll != 0, "url and redis; a file is watched")
+		if m.remote() && m.Poll != 0 && m.Poll.Std() < minPoll {
+			v.add(path+".poll", "%s is below %s: each poll is a question to the store", m.Poll.Std(), minPoll)
+		}
 		v.only(m.remote(), path+".max_size", m.MaxSize != 0, "url and redis")
 		v.only(m.Client != "", path+".version", m.Version != "", "a client")
 		v.raised(path+".limits", m.Limits, c.Limits.ShapeLimits)

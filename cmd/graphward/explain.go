@@ -21,6 +21,7 @@ type explainCommand struct {
 	Claims    string   `help:"Claims of the caller's token, or @FILE; without them the caller is anonymous." placeholder:"JSON"`
 	Issuer    string   `help:"Issuer of the token; default: the first configured." placeholder:"I"`
 	Client    string   `help:"Name of the client." placeholder:"C"`
+	Version   string   `name:"client-version" help:"Version of the client: manifests may belong to one." placeholder:"V"`
 	Header    []string `help:"Request header that the policy may read; may be given again." placeholder:"K:V" sep:"none"`
 	JSON      bool     `name:"json" help:"Print one JSON object."`
 
@@ -75,7 +76,7 @@ func (e *explainCommand) Run(ctx context.Context, c *console) error {
 }
 
 func (e *explainCommand) request() (q firewall.ExplainRequest, err error) {
-	q = firewall.ExplainRequest{DocumentID: e.Document, OperationName: e.Operation, Issuer: e.Issuer, Client: e.Client, Headers: http.Header{}}
+	q = firewall.ExplainRequest{DocumentID: e.Document, OperationName: e.Operation, Issuer: e.Issuer, Client: e.Client, Version: e.Version, Headers: http.Header{}}
 	if q.Query, err = textOrFile(e.Query); err != nil {
 		return q, err
 	}

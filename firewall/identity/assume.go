@@ -11,9 +11,9 @@ import (
 // have, for `graphward explain`: it maps claims and client as Authenticate does
 // and verifies nothing. issuer chooses among c.JWT; empty is the claim "iss",
 // else the first issuer. Nil claims are the anonymous identity, whatever
-// c.Anonymous says. client is what the client headers would name. Numbers may be
-// float64 or json.Number.
-func FromClaims(c *Config, issuer string, claims map[string]any, client string) (*Identity, error) {
+// c.Anonymous says. client is what the client headers would name, and version
+// what they would say of it. Numbers may be float64 or json.Number.
+func FromClaims(c *Config, issuer string, claims map[string]any, client, version string) (*Identity, error) {
 	id := &Identity{Method: MethodAnonymous}
 	if claims != nil {
 		var err error
@@ -25,6 +25,12 @@ func FromClaims(c *Config, issuer string, claims map[string]any, client string) 
 	header := http.Header{}
 	if client != "" && len(rule.headers) > 0 {
 		header[rule.headers[0].name] = []string{client}
+	}
+	for _, h := range rule.headers {
+		if version != "" && h.version != "" {
+			header[h.version] = []string{version}
+			break
+		}
 	}
 	out, err := rule.apply(id, header)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestFromClaims(t *testing.T) {
 				headers = append(headers, "graphql-client-name", test.client)
 			}
 			want, wantErr := v.Authenticate(request(headers...))
-			got, err := FromClaims(&c, "", claims, test.client)
+			got, err := FromClaims(&c, "", claims, test.client, "")
 			if test.reason != "" {
 				for _, err := range []error{err, wantErr} {
 					if err == nil || !strings.Contains(err.Error(), test.reason) {
@@ -60,10 +60,10 @@ func TestFromClaims(t *testing.T) {
 			}
 		})
 	}
-	if _, err := FromClaims(&c, "https://other.example.com", object{"sub": "u1"}, ""); err == nil {
+	if _, err := FromClaims(&c, "https://other.example.com", object{"sub": "u1"}, "", ""); err == nil {
 		t.Error("an issuer that is not configured")
 	}
-	if id, err := FromClaims(&c, "", nil, "web"); err != nil || id.Authenticated || id.Client.ID != "web" {
+	if id, err := FromClaims(&c, "", nil, "web", "1.2"); err != nil || id.Authenticated || id.Client != (Client{ID: "web", Name: "web", Version: "1.2"}) {
 		t.Errorf("nobody: %+v, %v", id, err)
 	}
 }
