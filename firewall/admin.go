@@ -22,6 +22,8 @@ type readiness struct {
 	// Reload tells of the last reload when it failed: the generation above
 	// still serves.
 	Reload *reloadState `json:"reload,omitzero"`
+	// Upstreams are the addresses of upstream.urls.
+	Upstreams []backendState `json:"upstreams,omitzero"`
 	// Budgets is the state of the budget store.
 	Budgets budgetState `json:"budgets,omitzero"`
 }
@@ -105,7 +107,7 @@ func bearer(r *http.Request, token string) bool {
 
 func (f *Firewall) readiness() (readiness, bool) {
 	g := f.current.Load()
-	out := readiness{Ready: !f.draining.Load() && !g.pending, Loading: g.pending, Generation: g.number, Schema: g.schemaID, Policy: g.policyRevision(), Budgets: f.budgetState()}
+	out := readiness{Ready: !f.draining.Load() && !g.pending, Loading: g.pending, Generation: g.number, Schema: g.schemaID, Policy: g.policyRevision(), Budgets: f.budgetState(), Upstreams: g.route.group.states()}
 	if fail := f.lastFail.Load(); fail != nil {
 		out.Reload = &reloadState{fail.at, fail.err.Error()}
 	}

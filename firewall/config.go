@@ -84,12 +84,31 @@ type TimeoutsConfig struct {
 	Drain Duration `yaml:"drain"`
 }
 
+// HealthConfig says when an address of upstream.urls is out of service. Failures are no connection, no answer or a
+// broken one, and the statuses 502, 503 and 504; those of requests and of checks count together.
+type HealthConfig struct {
+	// How often each address is asked `{ __typename }`; 0 for never.
+	Interval Duration `yaml:"interval"`
+	// From a check's beginning to the end of its answer.
+	Timeout Duration `yaml:"timeout"`
+	// Failures in a row that take an address out of service, unless it is the last one.
+	Failures int `yaml:"failures"`
+	// How long for; twice as long each time that it fails again.
+	Eject Duration `yaml:"eject"`
+	// And at most so long.
+	MaxEject Duration `yaml:"max_eject"`
+}
+
 // UpstreamConfig is the GraphQL server behind the firewall.
 type UpstreamConfig struct {
 	// Its GraphQL endpoint, http or https.
 	URL string `yaml:"url"`
-	// Several endpoints of the same server, used in turn. Not built yet.
+	// Several endpoints of the same server, in place of url; http all, or https all.
 	URLs []string `yaml:"urls"`
+	// How urls are chosen: least_in_flight or round_robin.
+	Balance string `yaml:"balance"`
+	// When one of urls is taken out of service.
+	Health HealthConfig `yaml:"health"`
 	// From forwarding a request to the header section of its answer, and again for each 64 KiB of its body.
 	Timeout Duration `yaml:"timeout"`
 	// Largest answer; a longer one is UPSTREAM_ERROR.
@@ -500,7 +519,9 @@ func DefaultConfig() *Config {
 		Path:     "/graphql",
 		TLS:      TLSConfig{ClientAuth: "off"},
 		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Write: Duration(30 * time.Second), Drain: Duration(20 * time.Second)},
-		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20},
+		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20, Balance: balanceLeastInFlight,
+			Health: HealthConfig{Interval: Duration(5 * time.Second), Timeout: Duration(2 * time.Second), Failures: 3,
+				Eject: Duration(5 * time.Second), MaxEject: Duration(2 * time.Minute)}},
 		Policy:   PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject", OnDenyMutation: "reject", ParentNonNull: "refuse"},
 		Limits: LimitsConfig{
 			Body: 256 << 10, Document: 64 << 10, Tokens: 4000,

@@ -125,7 +125,7 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	}
 	g, err := newGeneration(ctx, 1, c, &f.options)
 	if err == nil {
-		if g.route, err = newRoute(c, f.transport); err == nil {
+		if err = f.openRoute(g, nil); err == nil {
 			err = f.open(c)
 		}
 		if err != nil {
@@ -137,9 +137,11 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	}
 	g.usage = newUsage(g.store)
 	f.current.Store(g)
+	f.watchUpstreams(g, nil)
 	f.options.background = false
 	f.metrics.generation(g)
 	f.metrics.operations(f)
+	f.metrics.registry.MustRegister(newBackendMetrics(f))
 	if !o.offline {
 		f.manifests.start(f)
 	}
@@ -179,7 +181,7 @@ func (f *Firewall) openTransport(ctx context.Context, c *Config) error {
 		f.transport = o.transport
 	case o.handler != nil:
 		f.transport = &handlerTransport{o.handler}
-	case strings.HasPrefix(c.Upstream.URL, "https://"):
+	case strings.HasPrefix(c.Upstream.String(), "https://"):
 		return f.openTLSTransport(ctx, &c.Upstream)
 	default:
 		t := newPlainTransport(&c.Upstream)
@@ -209,6 +211,7 @@ func (f *Firewall) swap(ctx context.Context, c *Config) error {
 	}
 	g.usage = old.usage.next(g.store)
 	f.current.Store(g)
+	f.watchUpstreams(g, old)
 	f.lastFail.Store(nil)
 	f.metrics.reloads.WithLabelValues("success").Inc()
 	f.metrics.generation(g)
@@ -269,7 +272,7 @@ func (f *Firewall) next(ctx context.Context, old *generation, c *Config) (*gener
 	if err != nil {
 		return nil, err
 	}
-	if g.route, err = newRoute(c, f.transport); err != nil {
+	if err = f.openRoute(g, old); err != nil {
 		if g.identity != old.identity {
 			g.release()
 		}
@@ -300,6 +303,7 @@ func (f *Firewall) Close() error {
 	for _, release := range f.retired {
 		release()
 	}
+	f.current.Load().route.group.close()
 	f.current.Load().release()
 	return f.closeParts()
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/vektah/gqlparser/v2/ast"
+
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/firewall/upstream"
 )
@@ -24,6 +26,7 @@ type route struct {
 	host      string
 	transport http.RoundTripper
 	plain     *upstream.Client // in place of transport where it serves; else nil
+	group     *group           // of upstream.urls; nil: url is the only address
 	timeout   time.Duration
 	request   *gqlhttp.RequestFilter
 	response  *gqlhttp.ResponseFilter
@@ -45,18 +48,23 @@ func newTransport(c *UpstreamConfig) (*http.Transport, *net.Dialer) {
 
 func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 	rt := &route{transport: transport, timeout: c.Upstream.Timeout.Std(), set: http.Header{}, guard: newGuard(c)}
-	target := c.Upstream.URL
-	if target == "" {
-		target = "http://in-process" + c.Path
+	targets := c.Upstream.addresses()
+	if len(targets) == 0 {
+		targets = []string{"http://in-process" + c.Path}
 	}
-	u, err := url.Parse(target)
-	if err != nil {
-		return nil, err
+	plainly, plain := transport.(*plainTransport)
+	for _, target := range slices.Backward(targets) {
+		u, err := url.Parse(target)
+		if err != nil {
+			return nil, err
+		}
+		rt.url, rt.host = u, u.Host
+		plain = plain && plainly.speaks(u)
 	}
-	rt.url, rt.host = u, u.Host
-	if t, ok := transport.(*plainTransport); ok && t.speaks(u) {
-		rt.plain = t.client
+	if plain {
+		rt.plain = plainly.client
 	}
+	var err error
 	if rt.identity, err = newIdentityHeaders(&c.Upstream.Identity); err != nil {
 		return nil, err
 	}
@@ -163,8 +171,16 @@ func (d *deadline) stop() {
 }
 
 // send sends a request, with rt.timeout for its header section; the deadline
-// stands for the body.
-func (rt *route) send(ctx context.Context, r *http.Request) (*http.Response, context.Context, *deadline, error) {
+// stands for the body. again: see group.send.
+func (rt *route) send(ctx context.Context, r *http.Request, again bool) (*http.Response, context.Context, *deadline, error) {
+	if rt.group != nil {
+		return rt.group.send(ctx, rt, r, again)
+	}
+	return rt.sendTo(ctx, r)
+}
+
+// sendTo sends a request to the address that it names.
+func (rt *route) sendTo(ctx context.Context, r *http.Request) (*http.Response, context.Context, *deadline, error) {
 	if rt.plain != nil {
 		res, err := rt.plain.Do(ctx, r, rt.timeout)
 		return res, ctx, nil, err
@@ -195,7 +211,7 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		return nil, err
 	}
 	began := time.Now()
-	res, ctx, d, err := rt.send(ctx, req) //nolint:bodyclose // upstreamAnswer.close closes it
+	res, ctx, d, err := rt.send(ctx, req, v.plan.op.Kind == ast.Query) //nolint:bodyclose // upstreamAnswer.close closes it
 	if err != nil {
 		return nil, asUpstreamError(ctx, err)
 	}
@@ -283,7 +299,7 @@ func (x *exchange) passPreflight() {
 			req.Header[name] = values[:1]
 		}
 	}
-	res, ctx, d, err := rt.send(x.r.Context(), req)
+	res, ctx, d, err := rt.send(x.r.Context(), req, false)
 	defer d.stop()
 	if err != nil {
 		x.refuseAll(refuse(StageForward, asUpstreamError(ctx, err)))

@@ -115,7 +115,7 @@ func (g *generation) load(ctx context.Context, o *options) error {
 			problems = append(problems, Problem{"identity." + p.Path, p.Message})
 		}
 	}
-	if c.Upstream.URL == "" && o.handler == nil && !o.offline {
+	if len(c.Upstream.addresses()) == 0 && o.handler == nil && !o.offline {
 		problems = append(problems, Problem{"upstream.url", "is needed: the GraphQL endpoint that the firewall stands in front of"})
 	}
 	if len(problems) > 0 {
@@ -242,7 +242,7 @@ func (g *generation) loadSchema(ctx context.Context, o *options) (*schema.Schema
 		return nil, err
 	}
 	g.remote.schema = sha256.Sum256(result)
-	return schema.FromIntrospection(c.Upstream.URL, result)
+	return schema.FromIntrospection(c.Upstream.String(), result)
 }
 
 func (o *options) introspected(ctx context.Context, c *Config) ([]byte, error) {

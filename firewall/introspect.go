@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,14 +18,26 @@ import (
 const maxIntrospection = 32 << 20
 
 // fetchSchema asks the upstream for its schema (schema.introspect), with the
-// headers of upstream.headers.set.
-func fetchSchema(ctx context.Context, rt http.RoundTripper, c *Config) ([]byte, error) {
+// headers of upstream.headers.set. Of several addresses the first that answers
+// is believed.
+func fetchSchema(ctx context.Context, rt http.RoundTripper, c *Config) (result []byte, err error) {
+	targets := c.Upstream.addresses()
+	if len(targets) == 0 {
+		targets = []string{"http://in-process" + c.Path}
+	}
+	var errs []error
+	for _, target := range targets {
+		if result, err = fetchSchemaFrom(ctx, rt, c, target); err == nil {
+			return result, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func fetchSchemaFrom(ctx context.Context, rt http.RoundTripper, c *Config, target string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Upstream.Timeout.Std())
 	defer cancel()
-	target := c.Upstream.URL
-	if target == "" {
-		target = "http://in-process" + c.Path
-	}
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, err

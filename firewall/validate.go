@@ -145,17 +145,10 @@ func loopback(hostport string) bool {
 }
 
 func (c *Config) validateUpstream(v *validation) {
-	v.notYet(len(c.Upstream.URLs) > 0, "upstream.urls", "more than one upstream")
 	if c.Upstream.URL != "" {
-		u, err := url.Parse(c.Upstream.URL)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			v.add("upstream.url", "%q is not an http or https URL", redactURL(c.Upstream.URL))
-		} else if u.User != nil {
-			v.add("upstream.url", "must not hold credentials: set a header in upstream.headers.set")
-		} else if u.Fragment != "" || u.RawQuery != "" {
-			v.add("upstream.url", "must not have a query or a fragment")
-		}
+		v.endpoint("upstream.url", c.Upstream.URL)
 	}
+	c.Upstream.validateURLs(v)
 	v.positive("upstream.timeout", int64(c.Upstream.Timeout))
 	v.positive("upstream.max_response", int64(c.Upstream.MaxResponse))
 	t := c.Upstream.TLS
@@ -168,7 +161,7 @@ func (c *Config) validateUpstream(v *validation) {
 			v.add("upstream.tls.spiffe", "cannot stand beside files or server_name: SPIFFE IDs take their place")
 		}
 	}
-	if t != (UpstreamTLSConfig{}) && strings.HasPrefix(c.Upstream.URL, "http://") {
+	if t != (UpstreamTLSConfig{}) && strings.HasPrefix(c.Upstream.String(), "http://") {
 		v.add("upstream.tls", "the upstream's URL is http")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Upstream.Headers.Set)) {
@@ -177,6 +170,19 @@ func (c *Config) validateUpstream(v *validation) {
 	c.Upstream.validateIdentity(v)
 	for i, name := range c.Upstream.Headers.Remove {
 		v.headerName(fmt.Sprintf("upstream.headers.remove[%d]", i), name)
+	}
+}
+
+// endpoint checks an address of the upstream.
+func (v *validation) endpoint(path, address string) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		v.add(path, "%q is not an http or https URL", redactURL(address))
+	case u.User != nil:
+		v.add(path, "must not hold credentials: set a header in upstream.headers.set")
+	case u.Fragment != "" || u.RawQuery != "":
+		v.add(path, "must not have a query or a fragment")
 	}
 }
 

@@ -38,7 +38,7 @@ func (s *serveCommand) Run(ctx context.Context, c *console) error {
 	for _, w := range f.Warnings() {
 		log.Warn().Msg(w)
 	}
-	event := log.Info().Stringer("listen", server.Addr()).Str("path", file.Config.Path).Str("upstream", file.Config.Upstream.URL)
+	event := log.Info().Stringer("listen", server.Addr()).Str("path", file.Config.Path).Str("upstream", file.Config.Upstream.String())
 	if a := server.AdminAddr(); a != nil {
 		event = event.Stringer("admin", a)
 	}
