@@ -522,7 +522,7 @@ func DefaultConfig() *Config {
 		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20, Balance: balanceLeastInFlight,
 			Health: HealthConfig{Interval: Duration(5 * time.Second), Timeout: Duration(2 * time.Second), Failures: 3,
 				Eject: Duration(5 * time.Second), MaxEject: Duration(2 * time.Minute)}},
-		Policy:   PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject", OnDenyMutation: "reject", ParentNonNull: "refuse"},
+		Policy: PolicyConfig{Timeout: Duration(50 * time.Millisecond), OnDeny: "reject", OnDenyMutation: "reject", ParentNonNull: "refuse"},
 		Limits: LimitsConfig{
 			Body: 256 << 10, Document: 64 << 10, Tokens: 4000,
 			ShapeLimits: ShapeLimits{Depth: 15, Aliases: 60, RootFields: 20, Directives: 50},
