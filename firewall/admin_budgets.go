@@ -86,9 +86,12 @@ func (f *Firewall) inspector() (budget.Inspector, bool) {
 	return nil, false
 }
 
-// namedHolder reads CLIENT of `graphward budgets`. Without a colon it is a
-// subject: the budget that is asked for most.
+// namedHolder reads CLIENT of `graphward budgets`. Without a kind it is an
+// address, where it can be one, else a subject: the budget that is asked for most.
 func (g *generation) namedHolder(client, issuer string) (string, error) {
+	if addr, err := netip.ParseAddr(client); err == nil {
+		return ipHolder(addr), nil
+	}
 	kind, id, ok := strings.Cut(client, ":")
 	if !ok {
 		kind, id = string(budget.KindSubject), client

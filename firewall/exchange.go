@@ -196,16 +196,19 @@ func (x *exchange) details(rec *audit.Record, r *Refusal, denial []detail) []byt
 			d, _ = jsontext.AppendQuote(append(d, ':'), m.value)
 		}
 		d = append(d, '}')
-		d = r.appendCost(d)
 	}
-	return append(d, '}')
+	return append(r.appendCost(d, x.g.config.Responses.Explain), '}')
 }
 
-// appendCost adds the numbers of a refusal for cost or budget.
-func (r *Refusal) appendCost(d []byte) []byte {
+// appendCost adds the numbers of a refusal for cost or budget. Those of a budget are for every client, as the RateLimit fields are: it
+// cannot wait rightly without.
+func (r *Refusal) appendCost(d []byte, explain bool) []byte {
 	var over *costError
 	switch e := r.Exceeded; {
 	case errors.As(r.Cause, &over):
+		if !explain {
+			return d
+		}
 		c := costStatus{requested: over.requested, max: over.max}
 		return c.append(append(d, `,"cost":`...))
 	case e != nil && measureOf(e) == "cost":
