@@ -349,9 +349,10 @@ type BudgetsConfig struct {
 
 // TierConfig is what one tier may spend.
 type TierConfig struct {
-	// Cost per time, such as 20000/1m.
+	// Cost per time, such as 20000/1m: no interval of a minute has more. With `20000/1m burst 5000` it is 5000 at once, and
+	// 20000 a minute besides, evenly.
 	Cost budget.Window `yaml:"cost"`
-	// Requests per time, such as 600/1m.
+	// Requests per time, such as 600/1m, likewise.
 	Requests budget.Window `yaml:"requests"`
 	// Requests at once.
 	InFlight int `yaml:"in_flight"`
