@@ -142,9 +142,10 @@ type loader struct {
 	problems []Problem
 	fatal    bool
 	file     uint16
-	from     *Source  // of what is being read
-	indexes  []*Index // by file
-	bad      []bool   // by entry
+	from     *Source    // of what is being read
+	indexes  []*Index   // by file
+	bad      []bool     // by entry
+	sums     [][32]byte // by entry: SHA-256 of the text
 }
 
 func sortProblems(all []Problem) {
@@ -384,12 +385,10 @@ func (l *loader) entryProblem(n uint32, message string) {
 	l.problem(Problem{l.set.files[e.file], int(e.line), int(e.column), l.set.str(e.id), message})
 }
 
-// canonicalize fills the digests and judges the documents, in parallel.
+// canonicalize fills the sums and digests and judges the documents, in parallel.
 func (l *loader) canonicalize() error {
 	s := l.set
-	if l.options.Canonical == nil && l.options.Accept == nil {
-		return l.ctx.Err()
-	}
+	l.sums = make([][32]byte, len(s.entries))
 	if l.options.Canonical != nil {
 		s.digests = make([][32]byte, len(s.entries))
 	}
@@ -427,6 +426,7 @@ func (l *loader) canonicalPart(first, stride int) (failures []failure) {
 		if l.bad[n] || e.alias || l.ctx.Err() != nil {
 			continue
 		}
+		l.sums[n] = sha256.Sum256(s.bytes(e.text))
 		if err := l.judge(uint32(n), e); err != nil {
 			failures = append(failures, failure{uint32(n), err})
 		}
@@ -438,7 +438,7 @@ func (l *loader) canonicalPart(first, stride int) (failures []failure) {
 // index vouches for it.
 func (l *loader) judge(n uint32, e *entry) error {
 	vouched := false
-	if l.set.digests != nil && e.matchable {
+	if l.options.Canonical != nil && e.matchable {
 		form, indexed, err := l.form(int(n), e)
 		if err != nil {
 			return err
@@ -461,7 +461,7 @@ func (l *loader) form(n int, e *entry) (form [32]byte, indexed bool, err error) 
 		form, err = l.options.Canonical(text)
 		return form, false, err
 	}
-	known, found := index.find(sha256.Sum256(l.set.bytes(e.text)))
+	known, found := index.find(l.sums[n])
 	if found && n%sampled != 0 {
 		return known, true, nil
 	}
@@ -476,6 +476,7 @@ func (l *loader) form(n int, e *entry) (form [32]byte, indexed bool, err error) 
 func (l *loader) finish() {
 	s := l.set
 	kept := 0
+	whole := len(s.entries)
 	for n := range s.entries {
 		if l.bad[n] {
 			delete(s.raises, uint32(n))
@@ -492,6 +493,7 @@ func (l *loader) finish() {
 		if s.digests != nil {
 			s.digests[kept] = s.digests[n]
 		}
+		l.sums[kept] = l.sums[n]
 		kept++
 	}
 	s.entries = s.entries[:kept]
@@ -499,10 +501,15 @@ func (l *loader) finish() {
 		s.digests = s.digests[:kept]
 		s.forms.reserve(kept)
 	}
-	s.ids.reserve(kept)
+	again := kept < whole // else they stand as index put them
+	if again {
+		s.ids.reserve(kept)
+	}
 	for n := range s.entries {
 		e := &s.entries[n]
-		s.ids.put(s.hashID(e.client, s.str(e.id)), uint32(n))
+		if again {
+			s.ids.put(s.hashID(e.client, s.str(e.id)), uint32(n))
+		}
 		if e.alias {
 			continue
 		}
@@ -516,7 +523,7 @@ func (l *loader) finish() {
 	}
 	sortProblems(l.problems)
 	s.problems = l.problems
-	s.seal()
+	s.seal(l.sums)
 }
 
 // FromMap builds a set from ids and texts in memory, for tests and embedding.

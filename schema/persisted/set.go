@@ -339,7 +339,7 @@ func (s *Set) All() iter.Seq[*Document] {
 }
 
 // Digest identifies the set's content in cache keys: SHA-256 over clients, ids,
-// texts and raised limits in order. That of a nil Set is zero.
+// the texts' own SHA-256 and raised limits in order. That of a nil Set is zero.
 func (s *Set) Digest() [32]byte {
 	if s == nil {
 		return [32]byte{}
@@ -367,8 +367,8 @@ func (s *Set) Bytes() int {
 	return n
 }
 
-// seal computes the digest of what was added.
-func (s *Set) seal() {
+// seal computes the digest of what was added, whose texts have these sums.
+func (s *Set) seal(sums [][32]byte) {
 	h := sha256.New()
 	for n := range s.entries {
 		e := &s.entries[n]
@@ -378,7 +378,10 @@ func (s *Set) seal() {
 			writeSized(h, fmt.Sprintf("%+v", r))
 		}
 		writeSized(h, s.str(e.id))
-		writeSized(h, s.str(e.text))
+		if e.alias { // it follows its document
+			n--
+		}
+		h.Write(sums[n][:])
 	}
 	h.Sum(s.sum[:0])
 }

@@ -15,6 +15,14 @@ func outlineOf(text string) outline {
 	depth := 0
 	start := true // a definition may begin here
 	for i := 0; i < len(text); {
+		if depth > 0 { // most of a text: only what ends it, or hides what does, counts
+			for i < len(text) && !structural[text[i]] {
+				i++
+			}
+			if i == len(text) {
+				break
+			}
+		}
 		c := text[i]
 		if end := skipLiteral(text, i); end > i {
 			i = end
@@ -53,6 +61,9 @@ func outlineOf(text string) outline {
 	}
 	return o
 }
+
+// structural are the bytes that outlineOf looks at within brackets.
+var structural = [256]bool{'{': true, '}': true, '(': true, ')': true, '[': true, ']': true, '"': true, '#': true}
 
 func (o *outline) add(k kind, name string, at int) {
 	o.operations++
