@@ -456,3 +456,17 @@ func TestLoadHonoursItsContext(t *testing.T) {
 		}
 	}
 }
+
+// Strings mean what JSON says, whatever escapes they have.
+func TestAppendText(t *testing.T) {
+	for _, raw := range []string{`""`, `"a"`, `"\n"`, `"a\nb\tc\r\b\f\/\"\\"`, `"\\n"`, `"\u0041\n"`, `"\n\u00e9"`, `"é\ud83d\ude00\n"`, `"\\\\"`} {
+		want, err := jsontext.AppendUnquote(nil, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := appendText([]byte("before")[:0], jsontext.Value(raw))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s: %q, want %q (%v)", raw, got, want, err)
+		}
+	}
+}

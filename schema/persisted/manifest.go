@@ -184,8 +184,29 @@ func (m *manifest) str() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.text, err = jsontext.AppendUnquote(m.text[:0], raw)
+	m.text, err = appendText(m.text[:0], raw)
 	return m.text, err
+}
+
+// letters are the escapes of one letter (RFC 8259 section 7).
+var letters = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// appendText is jsontext.AppendUnquote for a valid string: documents have many
+// line ends and few other escapes.
+func appendText(dst []byte, raw jsontext.Value) ([]byte, error) {
+	out := dst
+	for rest := raw[1 : len(raw)-1]; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 {
+			return append(out, rest...), nil
+		}
+		c := letters[rest[i+1]]
+		if c == 0 {
+			return jsontext.AppendUnquote(dst, raw)
+		}
+		out = append(append(out, rest[:i]...), c)
+		rest = rest[i+2:]
+	}
 }
 
 func (m *manifest) operations() error {
