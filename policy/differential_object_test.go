@@ -136,6 +136,9 @@ func (g *objectGenerator) policy() string {
 		fmt.Fprintf(&b, "p2 := true if {\n\t%s == 3\n} else := %s if {\n\t%s\n}\n\n", g.parent(), g.pick("true", "false"), g.parent())
 	}
 	b.WriteString("p3 if not p0\n\n")
+	if g.IntN(2) == 0 {
+		fmt.Fprintf(&b, "default p3 := %s\n\n", g.pick("false", "false", "true"))
+	}
 	return g.write(b.String())
 }
 

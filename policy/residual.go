@@ -45,13 +45,14 @@ func (r *residual) size() int {
 
 type residualBody []residualExpr
 
-// residualExpr is one condition: a truth, a comparison, or two bodies' or.
+// residualExpr is one condition: a truth, a comparison, or others
+// together.
 type residualExpr struct {
 	negated bool
 	builtin topdown.BuiltinFunc // nil: the first operand is true in itself
 	output  bool                // the last operand is the builtin's result
 	args    []operand
-	either  []residual // lhs, rhs
+	either  []residual
 	all     residualBody
 	kind    exprKind
 }
@@ -154,26 +155,99 @@ type residualCompiler struct {
 	input   *ast.Term
 	rule    string
 	nested  int // partial evaluations so far
+	support map[string][]*ast.Rule
+	depth   int
 }
 
 // compile returns an opaque residual for what it does not understand. Errors
 // are the partial evaluation's.
 func (k *residualCompiler) compile(queries *rego.PartialQueries) (*residual, error) {
+	outer := k.support
+	defer func() { k.support = outer }()
+	k.support = map[string][]*ast.Rule{}
+	for _, m := range queries.Support {
+		for _, rule := range m.Rules {
+			name := m.Package.Path.Extend(rule.Head.Ref()).String()
+			k.support[name] = append(k.support[name], rule)
+		}
+	}
+	return k.bodies(queries.Queries)
+}
+
+func (k *residualCompiler) bodies(bodies []ast.Body) (*residual, error) {
 	out := &residual{}
-	if len(queries.Support) > 0 || len(queries.Queries) > maxResidualBodies {
+	if len(bodies) > maxResidualBodies {
 		return &residual{opaque: true}, nil
 	}
-	for _, q := range queries.Queries {
-		body, ok, err := k.body(q)
+	for _, b := range bodies {
+		body, ok, err := k.body(b)
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			return &residual{opaque: true}, nil
 		}
-		out.bodies = append(out.bodies, body)
+		if body = body.reduce(); body != nil {
+			out.bodies = append(out.bodies, body)
+		}
 	}
 	return out, nil
+}
+
+// reduce leaves out what holds for every object; nil where something holds
+// for none.
+func (b residualBody) reduce() residualBody {
+	out := residualBody{}
+	for _, e := range b {
+		always, never := e.settled()
+		if e.negated {
+			always, never = never, always
+		}
+		switch {
+		case never:
+			return nil
+		case always:
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// supported understands a reference to a rule that partial evaluation made,
+// where the rule can be true or else does not hold.
+func (k *residualCompiler) supported(ref ast.Ref) (*residual, error) {
+	rules := k.support[ref.String()]
+	if k.depth++; len(rules) == 0 || k.depth > maxResidualBodies {
+		return &residual{opaque: true}, nil
+	}
+	var bodies []ast.Body
+	for _, rule := range rules {
+		v := rule.Head.Value
+		switch {
+		case len(rule.Head.Args) > 0 || rule.Else != nil || rule.Head.RuleKind() != ast.SingleValue || v == nil:
+			return &residual{opaque: true}, nil
+		case rule.Default && ast.Boolean(false).Equal(v.Value):
+		case !rule.Default && ast.Boolean(true).Equal(v.Value):
+			bodies = append(bodies, rule.Body)
+		default:
+			return &residual{opaque: true}, nil
+		}
+	}
+	return k.bodies(bodies)
+}
+
+// settled reports whether others together hold for every object, or for none.
+func (e *residualExpr) settled() (always, never bool) {
+	switch e.kind {
+	case exprEither:
+		return slices.ContainsFunc(e.either, func(r residual) bool { return r.always() }),
+			!slices.ContainsFunc(e.either, func(r residual) bool { return !r.never() })
+	case exprAll:
+		all := e.all.reduce()
+		return all != nil && len(all) == 0, all == nil
+	}
+	return false, false
 }
 
 func (k *residualCompiler) body(body ast.Body) (residualBody, bool, error) {
@@ -206,6 +280,14 @@ func (k *residualCompiler) expr(expr *ast.Expr, seen map[ast.Var]int) (residualE
 	}
 	switch terms := expr.Terms.(type) {
 	case *ast.Term:
+		if ref, ok := terms.Value.(ast.Ref); ok && ref.HasPrefix(ast.DefaultRootRef) {
+			r, err := k.supported(ref)
+			if err != nil {
+				return e, false, err
+			}
+			e.kind, e.either = exprEither, []residual{*r}
+			return e, !r.opaque, nil
+		}
 		e.kind = exprTruth
 		o, ok := k.operand(terms, seen)
 		e.args = []operand{o}
@@ -219,8 +301,11 @@ func (k *residualCompiler) expr(expr *ast.Expr, seen map[ast.Var]int) (residualE
 				return e, false, nil
 			}
 			r, err := k.partial(side)
-			if err != nil || r.opaque {
+			if err != nil {
 				return e, false, err
+			}
+			if r.opaque {
+				return e, false, nil
 			}
 			e.either = append(e.either, *r)
 		}
@@ -335,7 +420,12 @@ func (b residualBody) holds(parent ast.Value) bool {
 func (e *residualExpr) holds(parent ast.Value) bool {
 	switch e.kind {
 	case exprEither:
-		return e.either[0].holds(parent) || e.either[1].holds(parent)
+		for i := range e.either {
+			if e.either[i].holds(parent) {
+				return true
+			}
+		}
+		return false
 	case exprAll:
 		return e.all.holds(parent)
 	}
@@ -418,13 +508,22 @@ func (e *residualExpr) test(values []*ast.Term) bool {
 // partial evaluation would make a condition for each entry.
 func (a *analyser) foldable(c *closure) bool {
 	dependent := map[*ast.Rule]bool{}
+	depends := func(rule *ast.Rule) bool {
+		f := a.of(rule)
+		return slices.ContainsFunc(f.reads, func(rd read) bool { return rd.ofParent() }) ||
+			slices.ContainsFunc(f.deps, func(dep *ast.Rule) bool { return dependent[dep] })
+	}
 	for changed := true; changed; {
 		changed = false
 		for _, rule := range c.rules {
-			f := a.of(rule)
-			if !dependent[rule] && (slices.ContainsFunc(f.reads, func(rd read) bool { return rd.ofParent() }) ||
-				slices.ContainsFunc(f.deps, func(dep *ast.Rule) bool { return dependent[dep] })) {
-				dependent[rule], changed = true, true
+			if dependent[rule] || !depends(rule) {
+				continue
+			}
+			changed = true
+			for _, other := range c.rules {
+				if other.Ref().Equal(rule.Ref()) {
+					dependent[other] = true // other definitions of the name, its default too
+				}
 			}
 		}
 	}
@@ -439,8 +538,11 @@ func (a *analyser) foldable(c *closure) bool {
 // oneValue reports whether a rule can have one value only, with the rules of
 // the same name.
 func (a *analyser) oneValue(rule *ast.Rule, all []*ast.Rule) bool {
-	if rule.Default || rule.Else != nil || rule.Head.RuleKind() != ast.SingleValue {
+	if rule.Else != nil || rule.Head.RuleKind() != ast.SingleValue {
 		return false
+	}
+	if rule.Default {
+		return ast.Boolean(false).Equal(rule.Head.Value.Value) && len(rule.Head.Args) == 0
 	}
 	if rule.Head.Value == nil || ast.Boolean(true).Equal(rule.Head.Value.Value) {
 		return true
