@@ -19,8 +19,10 @@ import (
 // 6.1.2). nil, an empty text and null are the empty object. Variables that the
 // operation does not declare are dropped, but all of the JSON is held to RFC
 // 8259 strictly: duplicate names at any depth, invalid UTF-8 and lone
-// surrogates are refused. limits bounds value depth, list items and, by Walk,
-// the number of values in all. Errors are *VariableError.
+// surrogates are refused. limits bounds the depth of values, that of the literal
+// in which a variable stands included, list items and, by Walk, the number of
+// values in all, those of a variable once for each place where it stands.
+// Errors are *VariableError.
 func (op *Operation) Coerce(variables []byte, limits Limits) (*Variables, error) {
 	vars := &Variables{
 		Values: make([]Value, len(op.Variables)),
@@ -148,8 +150,12 @@ func (c *coercer) object(op *Operation, vars *Variables) *VariableError {
 			}
 			continue
 		}
-		t := op.Variables[i].Definition.Type
-		value, err := c.value(t, op.Schema.inputOf(t), 0)
+		v := &op.Variables[i]
+		t, before := v.Definition.Type, c.values
+		value, err := c.value(t, op.Schema.inputOf(t), v.nesting)
+		if err == nil {
+			err = c.count((c.values - before) * max(v.uses-1, 0))
+		}
 		if err != nil {
 			err.Path = clip(name) + err.Path
 			return err
@@ -188,7 +194,7 @@ func (op *Operation) variableFinder() func(name string) int {
 // value reads the next JSON value as one of type t, whose named type is named.
 func (c *coercer) value(t *ast.Type, named *inputType, depth int) (Value, *VariableError) {
 	kind := c.dec.PeekKind()
-	if err := c.count(); err != nil {
+	if err := c.count(1); err != nil {
 		return Value{}, err
 	}
 	if kind == 'n' {
@@ -222,17 +228,13 @@ func (c *coercer) value(t *ast.Type, named *inputType, depth int) (Value, *Varia
 	return c.scalar(t, named, kind)
 }
 
-// count counts one value against the total.
-func (c *coercer) count() *VariableError {
-	c.values++
+// count counts n more values against the total.
+func (c *coercer) count(n int) *VariableError {
+	c.values += n
 	if c.values > c.limits.Walk {
-		return c.tooMany()
+		return &VariableError{Limit: true, Message: fmt.Sprintf("more than %d values in all", c.limits.Walk)}
 	}
 	return nil
-}
-
-func (c *coercer) tooMany() *VariableError {
-	return &VariableError{Limit: true, Message: fmt.Sprintf("more than %d values in all", c.limits.Walk)}
 }
 
 // enter reads an opening bracket at the given depth.
@@ -268,7 +270,7 @@ func (c *coercer) list(elem *ast.Type, named *inputType, depth int) (Value, *Var
 		var item Value
 		var err *VariableError
 		if elem == nil {
-			if err = c.count(); err == nil {
+			if err = c.count(1); err == nil {
 				item, err = c.custom(depth + 1)
 			}
 		} else {
@@ -321,10 +323,7 @@ func (c *coercer) input(t *inputType, depth int) (Value, *VariableError) {
 	if wrong != nil { // no name repeats in strict JSON
 		return Value{}, &VariableError{Path: "." + wrong.def.Name, Message: "is required, of type " + wrong.def.Type.String()}
 	}
-	if c.values += len(value.Members) - len(given); c.values > c.limits.Walk {
-		return Value{}, c.tooMany()
-	}
-	return value, nil
+	return value, c.count(len(value.Members) - len(given))
 }
 
 // custom reads any JSON as the value of a custom scalar.
@@ -367,7 +366,7 @@ func (c *coercer) customObject(depth int) (Value, *VariableError) {
 	for c.dec.PeekKind() != '}' {
 		name, err := c.string()
 		if err == nil {
-			err = c.count()
+			err = c.count(1)
 		}
 		if err != nil {
 			return Value{}, err

@@ -408,3 +408,56 @@ func BenchmarkCoerce(b *testing.B) {
 		})
 	}
 }
+
+// TestCoerceInLiteral holds that a variable inside a literal is bounded with the
+// literal: depths add up, and its values count once for each place.
+func TestCoerceInLiteral(t *testing.T) {
+	s := mustLoad(t, `
+		scalar Any
+		input In {in: In list: [Int] any: Any}
+		type Query {f(in: In any: Any list: [[Int]]): Int}`)
+	limits := Limits{ValueDepth: 4, ListItems: 3, Walk: 30}
+	for _, c := range []struct {
+		query, variables string
+		path             string // of the variable's error, "" when there is none
+		kind             LimitKind
+	}{
+		{query: `query($v: In) {f(in: {in: {in: $v}})}`, variables: `{"v": {}}`},
+		{query: `query($v: In) {f(in: {in: {in: $v}})}`, variables: `{"v": {"in": null}}`},
+		{query: `query($v: In) {f(in: {in: {in: $v}})}`, variables: `{"v": {"in": {"in": {}}}}`, path: "$v.in.in"},
+		{query: `query($v: In) {f(in: {in: {in: $v}})}`, variables: `{"v": null}`},
+		{query: `query($v: In) {a: f(in: $v) f(in: {in: {in: {in: $v}}})}`, variables: `{"v": {"in": {}}}`, path: "$v.in"},
+		{query: `query($v: In) {...F} fragment F on Query {f(in: {in: {in: {in: $v}}})}`, variables: `{"v": {"in": {}}}`, path: "$v.in"},
+		{query: `query($v: [Int]) {f(list: [$v $v])}`, variables: `{"v": [1, 2, 3]}`},
+		{query: `query($v: Any) {f(any: [[[$v]]])}`, variables: `{"v": [1]}`},
+		{query: `query($v: Any) {f(any: [[[$v]]])}`, variables: `{"v": [[1]]}`, path: "$v[0]"},
+		{query: `query($v: Any) {f(any: [[{a: $v}]])}`, variables: `{"v": {"a": {}}}`, path: "$v.a"},
+		{query: `query($v: Any) {f(in: {in: {any: [$v]}})}`, variables: `{"v": {"a": 1}}`},
+		{query: `query($v: Any) {f(in: {in: {any: [$v]}})}`, variables: `{"v": {"a": []}}`, path: "$v.a"},
+		{query: `query($v: Any = [1]) {f(any: [[[$v]]])}`},
+		{query: `query($v: Any = [[1]]) {f(any: [[[$v]]])}`, kind: LimitValue},
+		{query: `query($v: [Int] = 1) {f(in: {in: {in: {list: $v}}})}`},
+		{query: `query($v: Any) {f(any: [[$v $v $v] [$v $v $v] [$v]])}`, variables: `{"v": [1, 2, 3]}`},
+		{query: `query($v: Any) {f(any: [[$v $v $v] [$v $v $v] [$v $v]])}`, variables: `{"v": [1, 2, 3]}`, path: "$v"},
+		{query: `query($v: Any = [1, 2, 3]) {f(any: [[$v $v $v] [$v $v $v] [$v]])}`},
+		{query: `query($v: Any = [1, 2, 3]) {f(any: [[$v $v $v] [$v $v $v] [$v $v]])}`, kind: LimitWalk},
+	} {
+		op, err := s.Compile(c.query, "", limits)
+		var limit *LimitError
+		if errors.As(err, &limit) && limit.Kind == c.kind {
+			continue
+		}
+		if err != nil || c.kind != 0 {
+			t.Errorf("%s: %v, want %v", c.query, err, c.kind)
+			continue
+		}
+		_, err = op.Coerce([]byte(c.variables), limits)
+		var wrong *VariableError
+		if errors.As(err, &wrong) && wrong.Limit && wrong.Path == c.path {
+			continue
+		}
+		if err != nil || c.path != "" {
+			t.Errorf("%s with %s: %v, want an error at %q", c.query, c.variables, err, c.path)
+		}
+	}
+}

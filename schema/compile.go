@@ -117,6 +117,7 @@ type compiler struct {
 	current   *definition // being validated
 	seen      []uint64    // arguments given, by position in their definition
 	usages    []usage
+	nesting   int32 // lists and objects around the value being validated
 	variables map[string]int32
 
 	merger merger
@@ -142,7 +143,7 @@ func (c *compiler) release() {
 	clear(c.variables)
 	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
 	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]
-	c.walks = 0
+	c.walks, c.nesting = 0, 0
 	c.schema, c.types, c.current = nil, nil, nil
 	c.merger.release()
 	c.walker.release()

@@ -65,6 +65,10 @@ type Variable struct {
 	Definition *ast.VariableDefinition
 	// Default is the coerced default; Absent when there is none.
 	Default Value
+
+	// nesting is how many lists and objects of a literal stand around the
+	// variable at most; uses is in how many places of the document it stands.
+	nesting, uses int
 }
 
 // FieldUse is one distinct use of a field.

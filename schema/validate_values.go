@@ -4,14 +4,15 @@ import "github.com/vektah/gqlparser/v2/ast"
 
 // validateValue holds ValuesOfCorrectType and UniqueInputFieldNames for a
 // literal where t is expected, whose named type is typ, and notes the
-// variables in it. object is the input object whose field the value is. It
-// recurses as deep as values nest, which scan bounds.
+// variables in it. object is the input object whose field the value is. An
+// error leaves c.nesting undefined. It recurses as deep as values nest, which
+// scan bounds.
 func (c *compiler) validateValue(v *ast.Value, t *ast.Type, typ *inputType, hasDefault bool, object *inputType) error {
 	v.ExpectedType, v.Definition, v.ExpectedTypeHasDefault = t, typ.def, hasDefault
 	switch v.Kind {
 	case ast.Variable:
 		c.usages = append(c.usages, usage{
-			value: v, typ: t, hasDefault: hasDefault, oneOf: object != nil && object.oneOf,
+			value: v, typ: t, hasDefault: hasDefault, oneOf: object != nil && object.oneOf, nesting: c.nesting,
 		})
 		return nil
 	case ast.NullValue:
@@ -26,11 +27,13 @@ func (c *compiler) validateValue(v *ast.Value, t *ast.Type, typ *inputType, hasD
 			}
 			return c.validateUntyped(v, t)
 		}
+		c.nesting++
 		for _, item := range v.Children {
 			if err := c.validateValue(item.Value, t.Elem, typ, false, nil); err != nil {
 				return err
 			}
 		}
+		c.nesting--
 		return nil
 	case ast.ObjectValue:
 		if typ.kind == objectType {
@@ -54,6 +57,7 @@ func (c *compiler) validateObject(v *ast.Value, typ *inputType) error {
 	if err := uniqueMembers(v); err != nil {
 		return err
 	}
+	c.nesting++
 	for _, m := range v.Children {
 		i, ok := typ.names[m.Name]
 		if !ok {
@@ -66,6 +70,7 @@ func (c *compiler) validateObject(v *ast.Value, typ *inputType) error {
 			return err
 		}
 	}
+	c.nesting--
 	for i := range typ.fields {
 		if in := &typ.fields[i]; in.required && v.Children.ForName(in.def.Name) == nil {
 			return invalidAt("ValuesOfCorrectType", v.Position, "Field "+quoted(typ.def.Name+"."+in.def.Name)+
@@ -93,7 +98,7 @@ func (c *compiler) validateUntyped(v *ast.Value, expected *ast.Type) error {
 	switch v.Kind {
 	case ast.Variable:
 		// hasDefault because graphql-js takes the scalar as nullable here.
-		c.usages = append(c.usages, usage{value: v, typ: expected, hasDefault: true})
+		c.usages = append(c.usages, usage{value: v, typ: expected, hasDefault: true, nesting: c.nesting})
 		return nil
 	case ast.ObjectValue:
 		expected = nil
@@ -101,11 +106,13 @@ func (c *compiler) validateUntyped(v *ast.Value, expected *ast.Type) error {
 			return err
 		}
 	}
+	c.nesting++
 	for _, child := range v.Children {
 		if err := c.validateUntyped(child.Value, expected); err != nil {
 			return err
 		}
 	}
+	c.nesting--
 	return nil
 }
 

@@ -10,6 +10,8 @@ type usage struct {
 	// hasDefault: the argument or input field has a default other than null.
 	hasDefault bool
 	oneOf      bool // a field of a oneOf input object
+	// nesting is how many lists and objects of the literal it stands in.
+	nesting int32
 }
 
 // validateVariables holds KnownTypeNames, VariablesAreInputTypes and
@@ -142,11 +144,48 @@ func (c *compiler) bindVariables(op *Operation, chosen int32) error {
 			op.Variables[i].Default = value
 		}
 	}
-	return c.reach(chosen, func(d *definition) error {
+	_ = c.reach(chosen, func(d *definition) error {
 		for k := range c.usages[d.usages:d.usageEnd] {
 			u := &c.usages[int(d.usages)+k]
-			u.value.VariableDefinition = defs[c.variables[u.value.Raw]]
+			i := c.variables[u.value.Raw]
+			u.value.VariableDefinition = defs[i]
+			v := &op.Variables[i]
+			v.nesting = max(v.nesting, int(u.nesting))
+			v.uses++
 		}
 		return nil
 	})
+	return c.boundDefaults(op)
+}
+
+// literalDepth is how deep lists and objects nest in a literal.
+func literalDepth(v *ast.Value) int {
+	if v.Kind != ast.ListValue && v.Kind != ast.ObjectValue {
+		return 0
+	}
+	depth := 0
+	for _, child := range v.Children {
+		depth = max(depth, literalDepth(child.Value))
+	}
+	return depth + 1
+}
+
+// boundDefaults holds what the defaults of variables become where the variables
+// stand against the limits, as Coerce does with what a client gives.
+func (c *compiler) boundDefaults(op *Operation) error {
+	values := 0
+	for i := range op.Variables {
+		v := &op.Variables[i]
+		literal := v.Definition.DefaultValue
+		if literal == nil {
+			continue
+		}
+		if depth := v.nesting + literalDepth(literal); depth > c.limits.ValueDepth {
+			return limitAt(LimitValue, depth, c.limits.ValueDepth, literal.Position)
+		}
+		if values += v.Default.size() * v.uses; values > c.limits.Walk {
+			return limitAt(LimitWalk, values, c.limits.Walk, literal.Position)
+		}
+	}
+	return nil
 }

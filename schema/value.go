@@ -128,6 +128,21 @@ func (v Value) Equal(w Value) bool {
 	return true
 }
 
+// size is the number of values in v; 0 for Absent.
+func (v Value) size() int {
+	if v.Kind == Absent {
+		return 0
+	}
+	n := 1
+	for i := range v.Items {
+		n += v.Items[i].size()
+	}
+	for i := range v.Members {
+		n += v.Members[i].Value.size()
+	}
+	return n
+}
+
 // AppendJSON appends v as JSON. Absent is written as null, an enum value as a
 // string, a number as it was written. Nothing is escaped that JSON does not
 // require.
