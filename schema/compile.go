@@ -109,6 +109,7 @@ type compiler struct {
 	keys          map[string]int32 // response keys
 	sorted        []int32          // definitions, each after those that it spreads
 
+	source runeCursor
 	own    measures // of the definition being indexed
 	weight int
 	stack  []frame
@@ -144,7 +145,7 @@ func (c *compiler) release() {
 	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
 	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]
 	c.walks, c.nesting = 0, 0
-	c.schema, c.types, c.current = nil, nil, nil
+	c.schema, c.types, c.current, c.source = nil, nil, nil, runeCursor{}
 	c.merger.release()
 	c.walker.release()
 	compilers.Put(c)

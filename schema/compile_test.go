@@ -323,6 +323,10 @@ func TestLimits(t *testing.T) {
 		{`{__schema_x:dog{mate{name}}}`, Limits{Depth: 2}, LimitDepth, 3, 2},
 		{`{a:dog{id}...F ...F}fragment F on Query{cat{id}...on Query{box{label}}}`, Limits{RootFields: 4}, LimitRootFields, 5, 4},
 		{`{dog{...F mate{...F}}}fragment F on Dog{a:name b:id}`, Limits{Aliases: 3}, LimitAliases, 4, 3},
+		// An alias is one also where it is the field's own name.
+		{`{dog{name:name name: name id}}`, Limits{Aliases: 1}, LimitAliases, 2, 1},
+		{"{dog{name,\r\n\t: name}dog:dog{id}}", Limits{Aliases: 1}, LimitAliases, 2, 1},
+		{`{a:__typename dog{friends(filter:{note:"\u00e9 \n é"}){id}...F}}fragment F on Dog{name:name id:id}`, Limits{Aliases: 2}, LimitAliases, 3, 2},
 		{`{dog{...F mate{...F @note}}}fragment F on Dog{name@note}`, Limits{Directives: 2}, LimitDirectives, 3, 2},
 		{`query@note{dog{...F}}fragment F on Dog@note{name}`, Limits{Directives: 1}, LimitDirectives, 2, 1},
 		{`{...F}fragment F on Query{dog{id}}fragment G on Query{dog{id}}`, Limits{Fragments: 1}, LimitFragments, 2, 1},
@@ -427,6 +431,50 @@ func TestIntrospection(t *testing.T) {
 		}
 		if op.Shape.Introspection != want {
 			t.Errorf("%s: introspection is %v", document, op.Shape.Introspection)
+		}
+	}
+}
+
+// TestAliased holds that a field's position leads to the text after its name,
+// whatever characters stand before.
+func TestAliased(t *testing.T) {
+	looked := 0
+	for _, c := range loadCorpora(t) {
+		for _, o := range c.operations {
+			document := "\uFEFF# é\r\n" + strings.ReplaceAll(o.Query, "\n", " #é 😀\r\n\t")
+			document = strings.ReplaceAll(document, "{", `{zz, : zz @include(if: "é\n\u00e9😀") `)
+			text, _, err := scan(document, Limits{Tokens: 1 << 20, Document: 1 << 20})
+			if err != nil {
+				continue // the text replaced was in an object
+			}
+			doc, err := parser.ParseQuery(&ast.Source{Input: text})
+			if err != nil {
+				continue
+			}
+			var k compiler
+			for _, op := range doc.Operations {
+				eachField(op.SelectionSet, func(f *ast.Field) {
+					looked++
+					if k.aliased(f) != (f.Alias != f.Name || f.Name == "zz") {
+						t.Errorf("%s: %s at %d", o.Name, f.Alias, f.Position.Start)
+					}
+				})
+			}
+		}
+	}
+	if looked < 10_000 {
+		t.Errorf("only %d fields looked at", looked)
+	}
+}
+
+func eachField(set ast.SelectionSet, f func(*ast.Field)) {
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			f(sel)
+			eachField(sel.SelectionSet, f)
+		case *ast.InlineFragment:
+			eachField(sel.SelectionSet, f)
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (c *compiler) indexSet(set ast.SelectionSet, depth int, top bool) error {
 		switch sel := sel.(type) {
 		case *ast.Field:
 			c.nodes = append(c.nodes, node{kind: nodeField, depth: int32(depth), key: c.key(sel.Alias), field: sel})
-			c.own.field(sel, depth, top)
+			c.own.field(depth, c.aliased(sel), top)
 			c.measureArguments(sel.Arguments)
 			c.measureDirectives(sel.Directives)
 			err = c.indexSet(sel.SelectionSet, depth+1, false)

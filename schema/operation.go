@@ -47,7 +47,7 @@ func (op *Operation) Size() int { return op.size }
 // on the expanded operation with saturating arithmetic unless said otherwise.
 type Shape struct {
 	Depth      int // fields and inline fragments; named spreads are transparent; a root field has depth 1
-	Aliases    int
+	Aliases    int // written aliases, also those that are the field's own name
 	RootFields int
 	Directives int
 	Tokens     int // of the whole document, as lexed

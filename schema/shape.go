@@ -1,7 +1,5 @@
 package schema
 
-import "github.com/vektah/gqlparser/v2/ast"
-
 // saturated is where the counts of an expanded operation stop growing.
 const saturated = 1 << 30
 
@@ -13,10 +11,10 @@ type measures struct {
 	valueDepth, listItems int
 }
 
-func (m *measures) field(f *ast.Field, depth int, top bool) {
+func (m *measures) field(depth int, aliased, top bool) {
 	m.fields++
 	m.depth = max(m.depth, depth)
-	if f.Alias != f.Name {
+	if aliased {
 		m.aliases++
 	}
 	if top {
