@@ -39,14 +39,35 @@ func (e *OperationNameError) Error() string {
 //
 // It is safe for concurrent use.
 func (s *Schema) Compile(document, operationName string, limits Limits) (*Operation, error) {
-	limits = limits.orDefaults()
+	c := compilers.Get().(*compiler)
+	defer c.release()
+	return c.compile(s, document, operationName, limits.orDefaults())
+}
+
+// Per token and document, the steps that the merger, and likewise the walker, may
+// take. The operations of testdata/corpora need at most 2 a token. Each step
+// costs a small part of what a token does, so that a document which takes all of
+// them is not much dearer than one of the same size which takes none.
+const (
+	stepsPerToken    = 6
+	stepsPerDocument = 500
+)
+
+// Per token and document, the nodes that definitions may reach in all when they
+// spread fragments over and over. The operations of testdata/corpora reach 3.2.
+const (
+	walkPerToken    = 12
+	walkPerDocument = 2000
+)
+
+func (c *compiler) compile(s *Schema, document, operationName string, limits Limits) (*Operation, error) {
 	doc, text, tokens, err := parse(document, limits)
 	if err != nil {
 		return nil, err
 	}
-	c := compilers.Get().(*compiler)
-	defer c.release()
 	c.schema, c.types, c.limits = s, s.types, limits
+	c.tokens = tokens
+	c.allowance = min(limits.Walk, stepsPerDocument+stepsPerToken*tokens)
 	if err := c.index(doc); err != nil {
 		return nil, err
 	}
@@ -63,7 +84,7 @@ func (s *Schema) Compile(document, operationName string, limits Limits) (*Operat
 	if err != nil {
 		return nil, err
 	}
-	return c.operation(chosen, text, tokens)
+	return c.operation(chosen, text)
 }
 
 // parse scans and parses; what it returns has at least one definition. text is
@@ -100,6 +121,9 @@ type compiler struct {
 	schema *Schema
 	types  *typeTable
 	limits Limits
+	// allowance bounds the steps of the merger, and those of the walker.
+	allowance int
+	tokens    int
 
 	nodes         []node
 	spreads       []spreadRef
@@ -114,6 +138,7 @@ type compiler struct {
 	weight int
 	stack  []frame
 	walks  int32
+	visits int // spreads that reach has followed
 
 	current   *definition // being validated
 	seen      []uint64    // arguments given, by position in their definition
@@ -144,7 +169,7 @@ func (c *compiler) release() {
 	clear(c.variables)
 	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
 	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]
-	c.walks, c.nesting = 0, 0
+	c.walks, c.visits, c.nesting = 0, 0, 0
 	c.schema, c.types, c.current, c.source = nil, nil, nil, runeCursor{}
 	c.merger.release()
 	c.walker.release()
@@ -168,13 +193,13 @@ func (c *compiler) choose(name string) (int32, error) {
 }
 
 // operation builds the result from the validated document.
-func (c *compiler) operation(chosen int32, text string, tokens int) (*Operation, error) {
+func (c *compiler) operation(chosen int32, text string) (*Operation, error) {
 	d := &c.defs[chosen]
 	op := &Operation{
 		Schema: c.schema, Kind: d.op.Operation, Name: d.op.Name, Definition: d.op,
 		Shape: Shape{
 			Depth: d.total.depth, Aliases: d.total.aliases, RootFields: d.total.rootFields,
-			Directives: d.total.directives, Tokens: tokens, Fragments: c.fragmentCount,
+			Directives: d.total.directives, Tokens: c.tokens, Fragments: c.fragmentCount,
 			ValueDepth: d.total.valueDepth, ListItems: d.total.listItems, Fields: d.total.fields,
 		},
 	}
@@ -196,7 +221,7 @@ func (c *compiler) operation(chosen int32, text string, tokens int) (*Operation,
 	// A token costs some 60 bytes of tree; the tree's positions and names hold
 	// the source text, the canonical text is apart.
 	const perToken, perUse, perArgument, perCondition = 60, 80, 104, 48
-	op.size = len(text) + len(op.Text) + perToken*tokens + perUse*len(op.Uses) +
+	op.size = len(text) + len(op.Text) + perToken*c.tokens + perUse*len(op.Uses) +
 		perArgument*c.walker.entries + perCondition*len(op.Conditions)
 	return op, nil
 }

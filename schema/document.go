@@ -153,6 +153,7 @@ func (c *compiler) indexDefinition(d *definition) error {
 	}
 	d.end, d.spreadEnd = int32(len(c.nodes)), int32(len(c.spreads))
 	d.total, d.weight = c.own, c.weight
+	d.total.weight = c.weight
 	return nil
 }
 

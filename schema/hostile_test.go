@@ -3,7 +3,9 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -347,24 +349,26 @@ func fit(most int, fits func(k int) bool) int {
 	return k
 }
 
-// hostileDocument is a document and one half as large.
+// hostileDocument is a document of a family under some limits.
 type hostileDocument struct {
-	name       string
-	schema     *Schema
-	limits     Limits
-	full, half string
+	family, name string
+	schema       *Schema
+	limits       Limits
+	k            int
+	build        func(k int) string
 }
 
-// eachHostile calls f for each schema and family, under the default and under
+// eachHostile calls f for each family and schema, under the default and under
 // wide limits: with the largest document of 4,000 tokens and 64 KiB, and with
 // the largest that breaks no limit, for that one reaches every stage.
 func eachHostile(tb testing.TB, f func(d hostileDocument)) {
-	for _, h := range hostileSchemas(tb) {
-		for _, family := range hostileFamilies {
-			name := h.corpus.name + "/" + strings.ReplaceAll(family.name, " ", "-")
+	schemas := hostileSchemas(tb)
+	for _, family := range hostileFamilies {
+		for _, h := range schemas {
+			build := func(k int) string { return family.build(h, k) }
 			within := func(limits Limits, any bool) func(int) bool {
 				return func(k int) bool {
-					_, _, err := scan(family.build(h, k), Limits{})
+					_, _, err := scan(build(k), Limits{})
 					var limit *LimitError
 					if errors.As(err, &limit) && limit.Kind != LimitNesting {
 						return false
@@ -372,7 +376,7 @@ func eachHostile(tb testing.TB, f func(d hostileDocument)) {
 					if any {
 						return true
 					}
-					_, err = h.schema.Compile(family.build(h, k), "", limits)
+					_, err = h.schema.Compile(build(k), "", limits)
 					return !errors.As(err, &limit)
 				}
 			}
@@ -381,19 +385,36 @@ func eachHostile(tb testing.TB, f func(d hostileDocument)) {
 				name   string
 				limits Limits
 			}{{"default", Limits{}}, {"wide", wide}} {
-				document := func(kind string, k int) {
-					f(hostileDocument{
-						name: name + "/" + l.name + "/" + kind, schema: h.schema, limits: l.limits,
-						full: family.build(h, k), half: family.build(h, (k+1)/2),
-					})
+				d := hostileDocument{
+					family: strings.ReplaceAll(family.name, " ", "-"), name: h.corpus.name + "/" + l.name + "/largest",
+					schema: h.schema, limits: l.limits, k: most, build: build,
 				}
-				document("largest", most)
-				if k := fit(most, within(l.limits, false)); k < most {
-					document("unlimited", k)
+				f(d)
+				if d.k = fit(most, within(l.limits, false)); d.k < most {
+					d.name = h.corpus.name + "/" + l.name + "/unlimited"
+					f(d)
 				}
 			}
 		}
 	}
+}
+
+// doublings calls f for the document, for one half as large, and so on, so many
+// times at most: with the sizes to compare. The smallest have some 50 tokens.
+func (d hostileDocument) doublings(times int, f func(half, full string)) {
+	for k := d.k; k >= 2 && times > 0; k /= 2 {
+		times--
+		half, full := d.build((k+1)/2), d.build(k)
+		if tokens(half) < 50 {
+			return
+		}
+		f(half, full)
+	}
+}
+
+func tokens(text string) int {
+	_, n, _ := scan(text, Limits{Tokens: 1 << 20, Document: 1 << 20})
+	return n
 }
 
 // hostileBytes is what compiling one document may allocate, whatever it is.
@@ -411,54 +432,152 @@ func compileBytes(s *Schema, text string, limits Limits) (uint64, error) {
 // TestHostileMemory holds what a hostile document may allocate.
 func TestHostileMemory(t *testing.T) {
 	eachHostile(t, func(d hostileDocument) {
-		got, err := compileBytes(d.schema, d.full, d.limits)
+		text := d.build(d.k)
+		got, err := compileBytes(d.schema, text, d.limits)
 		if got > hostileBytes {
-			t.Errorf("%s: a document of %d bytes allocates %d", d.name, len(d.full), got)
+			t.Errorf("%s/%s: a document of %d bytes allocates %d", d.family, d.name, len(text), got)
 		}
-		t.Logf("%s: %d bytes of text, %d allocated: %v", d.name, len(d.full), got, err)
+		t.Logf("%s/%s: %d bytes of text, %d allocated: %v", d.family, d.name, len(text), got, err)
 	})
 }
 
-// BenchmarkHostile prints, for each document, its CPU time, garbage collection
-// included, and how it grows from half the size; medians of five.
-func BenchmarkHostile(b *testing.B) {
-	eachHostile(b, func(d hostileDocument) {
-		b.Run(d.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				_, _ = d.schema.Compile(d.full, "", d.limits)
+// hostileGrowth is how much dearer a document may be than one half as large.
+const hostileGrowth = 2.5
+
+// compileWork counts what compiling does, in steps of following a spread,
+// collecting a field, joining two or narrowing a set; a token, from scanning to
+// printing, costs as much as tokenSteps of them, and so do 40 bytes of text.
+func compileWork(s *Schema, text string, limits Limits) int {
+	const tokenSteps, bytesPerToken = 20, 40
+	c := &compiler{fragments: map[string]int32{}, keys: map[string]int32{}, variables: map[string]int32{}}
+	_, _ = c.compile(s, text, "", limits.orDefaults())
+	return tokenSteps*(tokens(text)+len(text)/bytesPerToken) + c.visits + c.merger.steps + c.merger.unifier.steps + c.walker.steps
+}
+
+// TestHostileWork holds how the work grows with the size, at every size, without
+// a clock.
+func TestHostileWork(t *testing.T) {
+	eachHostile(t, func(d hostileDocument) {
+		d.doublings(20, func(half, full string) {
+			less, more := compileWork(d.schema, half, d.limits), compileWork(d.schema, full, d.limits)
+			if growth := float64(more) / float64(less); growth > hostileGrowth {
+				t.Errorf("%s/%s: %d tokens take %d steps, %d take %d: %.2f times as many",
+					d.family, d.name, tokens(half), less, tokens(full), more, growth)
 			}
-			b.StopTimer()
-			var times, growths []float64
-			for range 5 {
-				half, full := compileTimes(b, d)
-				times = append(times, full.Seconds()*1000)
-				growths = append(growths, full.Seconds()/half.Seconds())
-			}
-			slices.Sort(times)
-			slices.Sort(growths)
-			b.ReportMetric(times[2], "ms-cpu/doc")
-			b.ReportMetric(growths[2], "growth")
 		})
 	})
 }
 
-// compileTimes is the process's CPU time for compiling each of the two
-// documents once, over as many as take long enough to tell. They take turns, so
-// that what else the machine does bears on both.
-func compileTimes(tb testing.TB, d hostileDocument) (half, full time.Duration) {
-	spend := func(text string, times int) time.Duration {
-		start := cpuTime(tb)
-		for range times {
-			_, _ = d.schema.Compile(text, "", d.limits)
-		}
-		return cpuTime(tb) - start
+// hostileCost is the worst of some documents, and which they are.
+type hostileCost struct {
+	ms, bytes, growth       float64
+	slowest, fattest, grown string
+}
+
+func (c *hostileCost) add(o hostileCost) {
+	if o.ms > c.ms {
+		c.ms, c.slowest = o.ms, o.slowest
 	}
+	if o.bytes > c.bytes {
+		c.bytes, c.fattest = o.bytes, o.fattest
+	}
+	if o.growth > c.growth {
+		c.growth, c.grown = o.growth, o.grown
+	}
+}
+
+func (c *hostileCost) report(b *testing.B) {
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(c.ms, "ms-cpu/doc")
+	b.ReportMetric(c.bytes/(1<<20), "MiB/doc")
+	b.ReportMetric(c.growth, "growth")
+}
+
+// BenchmarkHostile prints the worst of each family and in the end the worst of
+// all: the CPU time of a document in milliseconds, garbage collection included;
+// what it allocates; and how its CPU time grows from a document half as large, at
+// three sizes, garbage collection excluded. TestHostileWork looks at all sizes.
+func BenchmarkHostile(b *testing.B) {
+	var families []string
+	documents := map[string][]hostileDocument{}
+	eachHostile(b, func(d hostileDocument) {
+		if documents[d.family] == nil {
+			families = append(families, d.family)
+		}
+		documents[d.family] = append(documents[d.family], d)
+	})
+	var worst hostileCost
+	for _, family := range families {
+		b.Run(family, func(b *testing.B) {
+			var cost hostileCost
+			for b.Loop() {
+				cost = hostileCost{}
+				for _, d := range documents[family] {
+					cost.add(measureHostile(b, d))
+				}
+			}
+			cost.report(b)
+			worst.add(cost)
+		})
+	}
+	b.Run("worst-of-all", func(b *testing.B) {
+		for b.Loop() {
+			continue
+		}
+		worst.report(b)
+		b.Logf("%.2f ms of CPU (bar 10): %s", worst.ms, worst.slowest)
+		b.Logf("%.2f MiB allocated (bar 8): %s", worst.bytes/(1<<20), worst.fattest)
+		b.Logf("growth %.2f (bar %.1f): %s", worst.growth, hostileGrowth, worst.grown)
+	})
+}
+
+func measureHostile(tb testing.TB, d hostileDocument) hostileCost {
+	text := d.build(d.k)
+	name := fmt.Sprintf("%s/%s of %d tokens", d.family, d.name, tokens(text))
+	bytes, _ := compileBytes(d.schema, text, d.limits)
+	cost := hostileCost{bytes: float64(bytes), slowest: name, fattest: name}
+	var times []float64
+	for range 3 {
+		times = append(times, compileTime(tb, d, text, 10*time.Millisecond).Seconds()*1000)
+	}
+	slices.Sort(times)
+	cost.ms = times[1]
+	d.doublings(3, func(half, full string) {
+		growth := compileGrowth(tb, d, half, full)
+		cost.add(hostileCost{growth: growth, grown: fmt.Sprintf("%s/%s from %d to %d tokens", d.family, d.name, tokens(half), tokens(full))})
+	})
+	return cost
+}
+
+// compileGrowth is the median of five ratios of the CPU times of two documents,
+// each of which is the least of three, without garbage collection in between. The
+// two take turns, so that what else the machine does bears on both.
+func compileGrowth(tb testing.TB, d hostileDocument, half, full string) float64 {
+	const least = 300 * time.Microsecond
+	var ratios []float64
+	for range 5 {
+		runtime.GC()
+		percent := debug.SetGCPercent(-1)
+		less, more := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+		for range 3 {
+			less = min(less, compileTime(tb, d, half, least))
+			more = min(more, compileTime(tb, d, full, least))
+		}
+		debug.SetGCPercent(percent)
+		ratios = append(ratios, float64(more)/float64(less))
+	}
+	slices.Sort(ratios)
+	return ratios[2]
+}
+
+// compileTime is the process's CPU time for compiling a document once, over as
+// many times as take the least time that can be told.
+func compileTime(tb testing.TB, d hostileDocument, text string, least time.Duration) time.Duration {
+	start := cpuTime(tb)
 	for n := time.Duration(1); ; n++ {
-		half += spend(d.half, 2)
-		full += spend(d.full, 1)
-		if half+full > 30*time.Millisecond {
-			return half / (2 * n), full / n
+		_, _ = d.schema.Compile(text, "", d.limits)
+		if spent := cpuTime(tb) - start; spent >= least {
+			return spent / n
 		}
 	}
 }

@@ -24,7 +24,9 @@ import (
 //
 // A place that was checked is not checked again, whatever leads to it. What is
 // left to an attacker is to let places be many different unions of the same
-// selection sets; the walk budget ends that.
+// selection sets. Where these agree wherever they meet, the unifier sees it
+// without going to the places; where they do not, the compiler's allowance, which
+// grows with the document, ends it.
 
 // mergeMode says which of the two demands is made of a place.
 type mergeMode uint8
@@ -49,6 +51,8 @@ type merger struct {
 	owners  []int32      // likewise
 	work    [][2]int32
 
+	unifier unifier
+
 	heads    []mergeHead // by response key
 	position int32       // numbers the places
 	visited  []int32     // by definition: the place that spread it last
@@ -68,10 +72,20 @@ func (m *merger) release() {
 	m.c = nil
 	clear(m.places)
 	m.entries, m.owners, m.work = m.entries[:0], m.owners[:0], m.work[:0]
+	m.unifier.release()
 }
 
 // mergeFields holds OverlappingFieldsCanBeMerged for every operation.
 func (c *compiler) mergeFields() error {
+	// Only where selection sets are spread can they meet in many ways.
+	if len(c.spreads) > 0 && c.unify() {
+		return nil
+	}
+	return c.mergePlaces()
+}
+
+// mergePlaces is mergeFields place by place.
+func (c *compiler) mergePlaces() error {
 	m := &c.merger
 	m.c, m.steps, m.position = c, 0, 0
 	m.alias(c)
@@ -198,8 +212,8 @@ func (m *merger) collect(base int) error {
 				}
 			}
 		}
-		if m.steps > c.limits.Walk {
-			return limitAt(LimitWalk, m.steps, c.limits.Walk, nil)
+		if m.steps > c.allowance {
+			return limitAt(LimitWalk, m.steps, c.allowance, nil)
 		}
 	}
 	return nil
@@ -336,8 +350,8 @@ func (m *merger) checkTypes(first int32, mode mergeMode) error {
 		if err := m.descend(chain, abstract, mergeFields); err != nil {
 			return err
 		}
-		if m.steps > c.limits.Walk {
-			return limitAt(LimitWalk, m.steps, c.limits.Walk, nil)
+		if m.steps > c.allowance {
+			return limitAt(LimitWalk, m.steps, c.allowance, nil)
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ type measures struct {
 	depth, aliases, rootFields, directives, fields int
 
 	valueDepth, listItems int
+
+	weight int // AST nodes: selections, arguments, directives, values
 }
 
 func (m *measures) field(depth int, aliased, top bool) {
@@ -30,6 +32,7 @@ func (m *measures) spread(f *measures, depth int, top bool) {
 	m.fields = min(m.fields+f.fields, saturated)
 	m.valueDepth = max(m.valueDepth, f.valueDepth)
 	m.listItems = max(m.listItems, f.listItems)
+	m.weight = min(m.weight+f.weight, saturated)
 	if top {
 		m.rootFields = min(m.rootFields+f.rootFields, saturated)
 	}
@@ -117,15 +120,23 @@ func (c *compiler) measure() error {
 }
 
 // budget bounds the sum, over operations and fragments, of the nodes that each
-// reaches. It stops as soon as the sum is too large, so it costs no more than
-// the limit.
+// reaches. Where the sum is within the limit although each fragment is counted
+// once for each way to it, nothing is walked. Otherwise fragments are spread over
+// and over, and a smaller limit, which grows with the document, ends the walk.
 func (c *compiler) budget() error {
-	walk := 0
+	expanded := 0
+	for i := range c.defs {
+		expanded = min(expanded+c.defs[i].total.weight, saturated)
+	}
+	if expanded <= c.limits.Walk {
+		return nil
+	}
+	walk, limit := 0, min(c.limits.Walk, walkPerDocument+walkPerToken*c.tokens)
 	for i := range c.defs {
 		err := c.reach(int32(i), func(d *definition) error {
 			walk += d.weight
-			if walk > c.limits.Walk {
-				return limitAt(LimitWalk, walk, c.limits.Walk, c.defs[i].position())
+			if walk > limit {
+				return limitAt(LimitWalk, walk, limit, c.defs[i].position())
 			}
 			return nil
 		})
@@ -153,6 +164,7 @@ func (c *compiler) reach(i int32, visit func(*definition) error) error {
 		}
 		target := c.nodes[c.spreads[top.next].node].fragment
 		top.next++
+		c.visits++
 		if target < 0 || c.defs[target].stamp == c.walks {
 			continue
 		}

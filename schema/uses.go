@@ -117,7 +117,7 @@ func (w *walker) discover(chosen int32) bool {
 		if isNew {
 			w.open(to)
 		}
-		if w.narrowing && w.steps > c.limits.Walk {
+		if w.narrowing && w.steps > c.allowance {
 			return false
 		}
 	}

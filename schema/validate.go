@@ -23,6 +23,7 @@ func (c *compiler) validate() error {
 			return err
 		}
 	}
+	c.markUsed()
 	for i := c.fragmentCount; i < len(c.defs); i++ {
 		if err := c.checkVariables(int32(i)); err != nil {
 			return err

@@ -1,6 +1,10 @@
 package schema
 
-import "github.com/vektah/gqlparser/v2/ast"
+import (
+	"slices"
+
+	"github.com/vektah/gqlparser/v2/ast"
+)
 
 // usage is a variable in a literal.
 type usage struct {
@@ -46,15 +50,30 @@ func (c *compiler) validateVariables(op *ast.OperationDefinition) error {
 	return nil
 }
 
+// markUsed marks the fragments that some operation reaches: users come before
+// what they spread.
+func (c *compiler) markUsed() {
+	for _, i := range slices.Backward(c.sorted) {
+		d := &c.defs[i]
+		if d.op == nil && !d.used {
+			continue
+		}
+		for _, s := range c.spreads[d.spreads:d.spreadEnd] {
+			c.defs[c.nodes[s.node].fragment].used = true
+		}
+	}
+}
+
 // checkVariables holds NoUndefinedVariables, NoUnusedVariables and
 // VariablesInAllowedPosition for an operation and the fragments that it
-// reaches, and marks these as used. The walk budget bounds the sum over
-// operations.
+// reaches. The walk budget bounds the sum over operations.
 func (c *compiler) checkVariables(i int32) error {
 	op := c.defs[i].op
+	if len(op.VariableDefinitions) == 0 && len(c.usages) == 0 {
+		return nil
+	}
 	c.nameVariables(op)
 	err := c.reach(i, func(d *definition) error {
-		d.used = true
 		for k := range c.usages[d.usages:d.usageEnd] {
 			if err := c.checkUsage(op, &c.usages[int(d.usages)+k]); err != nil {
 				return err
