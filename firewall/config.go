@@ -316,8 +316,12 @@ type CostConfig struct {
 	MaxByKind map[string]float64 `yaml:"max_by_kind"`
 	// default, ibm, apollo, github, shopify, shopify_log or simple.
 	Profile cost.Profile `yaml:"profile"`
-	// Length of a list that nothing sizes. Not set: the profile's own.
-	DefaultListSize *int `yaml:"default_list_size"`
+	// Length of a list that nothing sizes, or none: infinite, or refused where the profile refuses. Not set: the profile's own.
+	DefaultListSize *ListSize `yaml:"default_list_size"`
+	// A negative page size such as first: -1: refuse (PAGE_SIZE), or fallback, which prices the list as if it had not been given.
+	NegativeSize cost.NegativeSize `yaml:"negative_size"`
+	// Another number of slicing arguments than the one that @listSize asks for: refuse (PAGE_SIZE) or ignore.
+	RequireOneSlicingArgument string `yaml:"require_one_slicing_argument"`
 	// Weights by coordinate (User.posts) or type (User).
 	Weights map[string]float64 `yaml:"weights"`
 	// List sizes by field coordinate, for schemas without @listSize.
@@ -511,6 +515,36 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
+// ListSize is the length of a list, written as a number or as "none".
+type ListSize int
+
+// NoListSize is "none": nothing is assumed of the list.
+const NoListSize ListSize = -1
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *ListSize) UnmarshalText(text []byte) error {
+	if string(text) == "none" {
+		*s = NoListSize
+		return nil
+	}
+	n, err := strconv.ParseInt(string(text), 10, 32)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is neither a number of 0 or more nor none", text)
+	}
+	*s = ListSize(n)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s ListSize) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s ListSize) String() string {
+	if s < 0 {
+		return "none"
+	}
+	return strconv.Itoa(int(s))
+}
+
 // DefaultConfig returns the defaults of DESIGN.md section 6: the safe ones.
 // What has no safe default (operations.adhoc, identity.anonymous, upstream,
 // schema, policy) is left empty and must be set.
@@ -530,7 +564,7 @@ func DefaultConfig() *Config {
 			Fragments:   100, ValueDepth: 8, ListItems: 500, Batch: 1, URL: 8 << 10, Headers: 32 << 10, Connections: 10000, PlanCache: 128 << 20, InFlight: 4000,
 		},
 		Operations: OperationsConfig{Compile: CompileFirstUse, BadEntries: BadFatal},
-		Cost:       CostConfig{Max: 5000, Profile: "default", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},
+		Cost:       CostConfig{Max: 5000, Profile: "default", NegativeSize: cost.NegativeRefuse, RequireOneSlicingArgument: "refuse", PageSize: cost.PageSize{Min: ptr(1), Max: ptr(100)}, Actual: "off", ActualMaxBytes: 256 << 10},
 		Budgets:    BudgetsConfig{Store: "memory", Key: []string{"subject", "api_key", "certificate", "ip"}, OnStoreFailure: "deny", Lease: "off", Timeout: Duration(100 * time.Millisecond)},
 		CSRF: CSRFConfig{Headers: []string{"x-apollo-operation-name", "apollo-require-preflight", "graphql-preflight",
 			"graphql-require-preflight", "x-graphql-yoga-csrf"}},

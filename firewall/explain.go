@@ -114,12 +114,15 @@ func (f *Firewall) Explain(ctx context.Context, q ExplainRequest) (*Explanation,
 	}
 	for _, r := range j.refusals {
 		e.refused(r, &e.Verdict.Refusals)
-		if r.Stage == StageMeasure && (v == nil || !v.measured) {
+		if r.Stage == StageMeasure && e.Cost == nil && e.Error == "" {
 			e.Error = r.Message
 		}
 	}
 	for _, r := range j.reported {
 		e.refused(r, &e.Verdict.Reported)
+		if r.Stage == StageMeasure && e.Cost == nil && e.Error == "" {
+			e.Error = r.Message
+		}
 	}
 	e.Verdict.Allowed = len(e.Verdict.Refusals) == 0
 	if v == nil && e.Error == "" && len(j.refusals) > 0 {
@@ -159,12 +162,10 @@ func (e *Explanation) describe(ctx context.Context, g *generation, v *verdict, w
 	e.Operation, e.Shape = ExplainShape(op)
 	e.Operation.Registered = v.document.entry != nil
 	e.Budget.Tier = v.tier
+	if v.variables != nil {
+		e.Cost = v.plan.report(v.variables, v.maxCost)
+	}
 	if v.measured {
-		report, err := v.plan.program.Report(v.variables, &v.maxCost)
-		if err != nil {
-			return err
-		}
-		e.Cost = &report
 		e.Budget.Charge = v.estimate.Total
 	}
 	if g.policy == nil || v.variables == nil {

@@ -257,8 +257,17 @@ func (o *options) introspected(ctx context.Context, c *Config) ([]byte, error) {
 }
 
 func (c *CostConfig) options() cost.Options {
-	return cost.Options{Profile: c.Profile, DefaultListSize: c.DefaultListSize, Weights: c.Weights,
-		ListSizes: c.ListSizes, PageSize: c.PageSize}
+	o := cost.Options{Profile: c.Profile, Weights: c.Weights, ListSizes: c.ListSizes, PageSize: c.PageSize,
+		NegativeSize: c.NegativeSize, IgnoreRequireOne: c.RequireOneSlicingArgument == "ignore"}
+	switch n := c.DefaultListSize; {
+	case n == nil:
+	case *n == NoListSize:
+		o.NoDefaultListSize = true
+	default:
+		size := int(*n)
+		o.DefaultListSize = &size
+	}
+	return o
 }
 
 // lenient are the options without the rules of PAGE_SIZE: any page counts as
@@ -271,7 +280,7 @@ func (c *CostConfig) lenient() cost.Options {
 	switch o.Profile {
 	case cost.GitHub, cost.Shopify, cost.ShopifyLog: // they refuse such lists
 		if o.DefaultListSize == nil {
-			o.DefaultListSize = &usual
+			o.DefaultListSize, o.NoDefaultListSize = &usual, false
 		}
 	}
 	return o

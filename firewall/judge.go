@@ -177,13 +177,20 @@ func policyFacts(v *verdict) policy.OperationFacts {
 	return policy.OperationFacts{Registered: v.document.entry != nil, Cost: v.estimate.Total}
 }
 
-// plan compiles through the cache; explain compiles with open ceilings, so that
-// the shape of what is too large can be shown.
+// plan compiles through the cache; explain compiles with open ceilings, and with
+// a price for what PAGE_SIZE refuses, so that what is too large can be shown.
 func (j *judge) plan(text, name string) (*plan, error) {
 	if !j.collect {
 		return j.f.plans.plan(j.g, text, name)
 	}
 	open := *j.g
+	if open.lenient == nil {
+		lenient, err := cost.NewModel(j.g.schema, j.g.config.Cost.lenient())
+		if err != nil {
+			return nil, err
+		}
+		open.lenient = lenient
+	}
 	open.compile.Depth, open.compile.Aliases = openCeiling, openCeiling
 	open.compile.RootFields, open.compile.Directives = openCeiling, openCeiling
 	return j.f.plans.build(&open, [32]byte{}, text, name)

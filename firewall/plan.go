@@ -167,6 +167,21 @@ func tolerated(lenient *cost.Program, vars *schema.Variables) (e cost.Estimate, 
 	return e, true
 }
 
+// report prices each field, without the rules of PAGE_SIZE where these refuse;
+// nil when there is no price even so.
+func (p *plan) report(vars *schema.Variables, maxCost float64) *cost.Report {
+	for _, program := range []*cost.Program{p.program, p.lenient} {
+		if program == nil {
+			continue
+		}
+		// With an error there is a price all the same where only its size is refused.
+		if r, _ := program.Report(vars, &maxCost); r.Total != nil {
+			return &r
+		}
+	}
+	return nil
+}
+
 func (p *plans) compile(g *generation, document, name string) (*compiled, error) {
 	key := documentKey(g.parseKey, document, name)
 	if v, ok := p.compiled.get(key); ok {

@@ -334,9 +334,8 @@ func (c *Config) validateCost(v *validation) {
 	if !slices.Contains(cost.Profiles(), c.Cost.Profile) {
 		v.add("cost.profile", "%q is not one of %v", c.Cost.Profile, cost.Profiles())
 	}
-	if n := c.Cost.DefaultListSize; n != nil && *n < 0 {
-		v.add("cost.default_list_size", "must not be negative")
-	}
+	v.oneOf("cost.negative_size", string(c.Cost.NegativeSize), string(cost.NegativeRefuse), string(cost.NegativeFallback))
+	v.oneOf("cost.require_one_slicing_argument", c.Cost.RequireOneSlicingArgument, "refuse", "ignore")
 	v.oneOf("cost.actual", c.Cost.Actual, "off", "on")
 	v.positive("cost.actual_max_bytes", int64(c.Cost.ActualMaxBytes))
 	if p := c.Cost.PageSize; p.Min != nil && p.Max != nil && *p.Min > *p.Max {

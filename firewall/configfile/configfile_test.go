@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall"
 )
 
@@ -64,7 +65,7 @@ schema: {files: [schema.graphql, /abs/other.graphql]}
 identity: {anonymous: allow}
 operations: {adhoc: deny}
 policy: {allow_all: true}
-cost: {max: 7, default_list_size: 3, page_size: {max: 50}}
+cost: {max: 7, default_list_size: 3, negative_size: fallback, page_size: {max: 50}}
 budgets: {tiers: {default: {cost: 20000/1m, requests: 600/1m, in_flight: 50}}}
 modes: {COST_LIMIT: report}
 `))
@@ -84,6 +85,9 @@ modes: {COST_LIMIT: report}
 		"default":      {c.Limits.Depth, 15},
 		"page min":     {*c.Cost.PageSize.Min, 1},
 		"page max":     {*c.Cost.PageSize.Max, 50},
+		"list size":    {*c.Cost.DefaultListSize, firewall.ListSize(3)},
+		"negative":     {c.Cost.NegativeSize, cost.NegativeFallback},
+		"slicing":      {c.Cost.RequireOneSlicingArgument, "refuse"},
 		"window":       {c.Budgets.Tiers["default"].Cost.Amount, 20000.0},
 		"mode":         {c.Modes["COST_LIMIT"], firewall.Report},
 	} {

@@ -93,6 +93,11 @@ func shorthand(s *jsonschema.Schema) {
 			d.Properties.Set("headers", &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Ref: p.Ref}, {Type: "boolean"}}, Description: p.Description})
 		}
 	}
+	if d, ok := s.Definitions["firewall.CostConfig"]; ok {
+		if p, ok := d.Properties.Get("default_list_size"); ok {
+			d.Properties.Set("default_list_size", &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, {Enum: []any{"none"}}}, Description: p.Description})
+		}
+	}
 	for name, word := range map[string][]any{"tls": {"off", "on"}, "cors": {"upstream"}} {
 		if p, ok := s.Properties.Get(name); ok {
 			both := &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Ref: p.Ref}, {Enum: word}}, Description: p.Description}
