@@ -211,33 +211,6 @@ func BenchmarkActual(b *testing.B) {
 	}
 }
 
-// BenchmarkHostile compiles documents of n and 2n that are made to be dear; the
-// last pair is past the work budget.
-func BenchmarkHostile(b *testing.B) {
-	for _, c := range []struct {
-		name string
-		text string
-	}{
-		{"chain/400", chain(400)}, {"chain/800", chain(800)},
-		{"wide/400", wide(400)}, {"wide/800", wide(800)}, {"wide/1600", wide(1600)},
-		{"subsets/16", subsets(16, 16)}, {"subsets/18", subsets(18, 17)},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			s, op := compileHostile(b, c.text)
-			m, err := NewModel(s, Options{Profile: IBM})
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := m.Compile(op); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
 // BenchmarkNewModel prices the schema of artsy: what a reload costs.
 func BenchmarkNewModel(b *testing.B) {
 	c := loadCorpus(b, "artsy")

@@ -15,12 +15,19 @@ import (
 // ErrSchema is returned by Compile for an operation of another schema.
 var ErrSchema = errors.New("cost: the operation was compiled for another schema")
 
-// Bounds of one compilation. Merged selection sets can grow as subsets do; past
-// either bound the syntactic bound takes over.
+// Bounds of one compilation, in selections looked at and groups placed: for each
+// selection of the document, and for each document. Merged selection sets can
+// grow as subsets do, and regions as the square of the type conditions; past the
+// bound the syntactic one takes over, so that no document is much dearer than one
+// half as large.
 const (
-	maxScopes = 20_000
-	maxVisits = 80_000 // selections looked at; some 10 ms of CPU
+	workPerSelection = 8
+	workPerDocument  = 400
 )
+
+// passedPerWork is how many type conditions that do not apply, or regions that
+// are split, cost as much as one selection.
+const passedPerWork = 4
 
 // Compile builds the program that prices the operation under any variables.
 // The error is ErrSchema. An operation whose merged selection sets exceed the
@@ -35,7 +42,10 @@ func (m *Model) Compile(op *schema.Operation) (*Program, error) {
 	p, exhausted := c.p, c.exhausted
 	c.release()
 	if exhausted {
-		return m.compileSyntactic(op), nil
+		wasted := p.work
+		p = m.compileSyntactic(op)
+		p.work += wasted
+		return p, nil
 	}
 	p.finish(id, root, op)
 	return p, nil
@@ -108,6 +118,7 @@ type compiler struct {
 	occurrenceGroups [][]int32
 
 	key       []byte
+	selected  int // selections of the operation and its fragments
 	exhausted bool
 }
 
@@ -233,12 +244,11 @@ func (c *compiler) variable(name string) int32 {
 
 // sortFragments fills order and rank.
 func (c *compiler) sortFragments() {
-	if len(c.op.Fragments) > 0 {
-		c.visitFragments(c.op.Definition.SelectionSet)
-		slices.Reverse(c.order)
-		for i, f := range c.order {
-			c.rank[f] = int32(i)
-		}
+	c.selected = 0
+	c.visitFragments(c.op.Definition.SelectionSet)
+	slices.Reverse(c.order)
+	for i, f := range c.order {
+		c.rank[f] = int32(i)
 	}
 	c.reach = resize(c.reach, len(c.order))
 	c.stamp = resize(c.stamp, len(c.order))
@@ -248,8 +258,9 @@ func (c *compiler) sortFragments() {
 }
 
 // visitFragments appends the fragments below set to order, each after those
-// that it spreads.
+// that it spreads, and counts the selections.
 func (c *compiler) visitFragments(set ast.SelectionSet) {
+	c.selected += len(set)
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
@@ -284,14 +295,14 @@ func (c *compiler) scope(pieces []piece, t *outputType, ctx int32) int32 {
 	} else if id, ok := c.merged[string(c.mergedKey(pieces, t, ctx))]; ok {
 		return id
 	}
-	if len(c.p.scopes) >= maxScopes || c.p.work > maxVisits {
-		c.exhausted = true
-	}
-	if c.exhausted {
+	if c.spent(0) {
 		return 0
 	}
 	drafts, members := len(c.drafts), len(c.members)
 	for _, types := range c.partition(pieces, t) {
+		if c.spent(0) {
+			return 0
+		}
 		c.region(pieces, types, c.contexts[ctx])
 	}
 	if c.exhausted {
@@ -305,6 +316,13 @@ func (c *compiler) scope(pieces []piece, t *outputType, ctx int32) int32 {
 		c.merged[string(c.mergedKey(pieces, t, ctx))] = id
 	}
 	return id
+}
+
+// spent adds to the work and reports whether it is past the budget.
+func (c *compiler) spent(work int) bool {
+	c.p.work += work
+	c.exhausted = c.exhausted || c.p.work > workPerDocument+workPerSelection*c.selected
+	return c.exhausted
 }
 
 // mergedKey identifies a set of pieces, whatever their order. It is valid until
@@ -344,7 +362,9 @@ func (c *compiler) partition(pieces []piece, t *outputType) []schema.TypeSet {
 // conditions splits regions by each type condition in set, fields excluded.
 func (c *compiler) conditions(regions []schema.TypeSet, set ast.SelectionSet) []schema.TypeSet {
 	for _, s := range set {
-		c.p.work++
+		if c.spent(1) {
+			return regions
+		}
 		switch s := s.(type) {
 		case *ast.InlineFragment:
 			regions = c.conditions(c.split(regions, s.TypeCondition), s.SelectionSet)
@@ -367,6 +387,7 @@ func (c *compiler) split(regions []schema.TypeSet, condition string) []schema.Ty
 		return regions
 	}
 	c.typeStamp[by.id] = c.now
+	c.p.work += len(regions) / passedPerWork
 	return splitRegions(regions, by.possible)
 }
 
@@ -408,6 +429,9 @@ func (c *compiler) region(pieces []piece, types schema.TypeSet, ctx context) {
 		parts := []schema.TypeSet{types}
 		for i := range collected {
 			for _, v := range c.variants(collected[i].field) {
+				if c.spent(len(parts) / passedPerWork) {
+					break
+				}
 				parts = splitRegions(parts, v.types)
 			}
 		}
@@ -435,7 +459,7 @@ func (c *compiler) part(collected []occurrences, types schema.TypeSet, typename 
 			parent = o.field.ObjectDefinition.Name
 		}
 		id := c.group(o, spec, parent, ctx)
-		if c.exhausted {
+		if c.spent(1) {
 			return
 		}
 		c.members = append(c.members, member{group: id, guard: o.live})
@@ -483,6 +507,7 @@ type collector struct {
 	object   int
 	base     int            // where the region's occurrences begin
 	index    map[string]int // by key, when there are many
+	passed   int            // type conditions that did not apply
 	typename string
 }
 
@@ -492,9 +517,9 @@ const fewKeys = 12
 func (w *collector) walk(set ast.SelectionSet, guard int32) {
 	c := w.c
 	for _, s := range set {
-		c.p.work++
 		switch s := s.(type) {
 		case *ast.Field:
+			c.p.work++
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
 				w.add(s, g)
 			}
@@ -502,6 +527,7 @@ func (w *collector) walk(set ast.SelectionSet, guard int32) {
 			if !w.applies(s.TypeCondition) {
 				continue
 			}
+			c.p.work++
 			if g := c.and(guard, c.condition(s.Directives)); g != neverLive {
 				w.walk(s.SelectionSet, g)
 			}
@@ -509,6 +535,7 @@ func (w *collector) walk(set ast.SelectionSet, guard int32) {
 			if !w.applies(s.Definition.TypeCondition) {
 				continue
 			}
+			c.p.work++
 			g := c.and(guard, c.condition(s.Directives))
 			if g == neverLive {
 				continue
@@ -524,7 +551,13 @@ func (w *collector) walk(set ast.SelectionSet, guard int32) {
 }
 
 func (w *collector) applies(condition string) bool {
-	return condition == "" || w.c.model.outputs[condition].possible.Has(w.object)
+	if condition == "" || w.c.model.outputs[condition].possible.Has(w.object) {
+		return true
+	}
+	if w.passed++; w.passed%passedPerWork == 0 {
+		w.c.p.work++
+	}
+	return false
 }
 
 func (w *collector) add(f *ast.Field, guard int32) {

@@ -53,9 +53,14 @@ func (c *compiler) opposed(a, b int32) bool {
 	return x.kind == guardVariable && y.kind == guardVariable && x.x == y.x && x.y != y.y
 }
 
-// within reports whether b is an operand, at any depth, of a chain of kind at a.
+// maxChain bounds how far within looks, so that chains cost no more than their
+// length. Past it a guard is longer than it need be, and means the same.
+const maxChain = 16
+
+// within reports whether b is an operand of a chain of kind at a, at most
+// maxChain deep.
 func (c *compiler) within(kind guardKind, a, b int32) bool {
-	for {
+	for range maxChain {
 		op := c.p.guards[a]
 		if op.kind != kind {
 			return a == b
@@ -65,6 +70,7 @@ func (c *compiler) within(kind guardKind, a, b int32) bool {
 		}
 		a = op.x
 	}
+	return false
 }
 
 func (c *compiler) and(a, b int32) int32 {

@@ -25,6 +25,8 @@ type Model struct {
 	objects []map[string]*fieldSpec
 	// interfaces holds the fields of each interface with their variants.
 	interfaces map[string]map[string][]variant
+	// bounds holds, for each of these fields, specs whose sum no variant exceeds.
+	bounds map[string]map[string][]*fieldSpec
 	// outputs holds every output type.
 	outputs map[string]*outputType
 	// directives holds the weighted arguments of executable directives.
@@ -49,8 +51,9 @@ type fieldSpec struct {
 	coordinate string
 	name       string
 	returns    *outputType
-	// class is equal for fields that cannot be told apart by price.
-	class int32
+	// class is equal for fields that cannot be told apart by price; kind for those
+	// that differ in no more than call and items.
+	class, kind int32
 	// call is paid once per parent, before arguments and directives.
 	call float64
 	// itemA and itemB are paid once per list member, by component.
@@ -105,6 +108,7 @@ func NewModel(s *schema.Schema, o Options) (*Model, error) {
 		Model: &Model{
 			schema: s, options: o,
 			interfaces: map[string]map[string][]variant{},
+			bounds:     map[string]map[string][]*fieldSpec{},
 			outputs:    map[string]*outputType{},
 			directives: map[string][]*inputSpec{},
 		},
@@ -269,7 +273,7 @@ func (b *modelBuilder) fieldSpec(def *ast.Definition, f *ast.FieldDefinition) *f
 		spec.size = b.listSpec(f, spec, coordinates)
 	}
 	b.priceField(spec, def, coordinates)
-	spec.class = b.classOf(spec, f)
+	spec.class, spec.kind = b.classOf(spec, f)
 	return spec
 }
 
@@ -340,11 +344,11 @@ func (b *modelBuilder) priceShopify(spec *fieldSpec, def *ast.Definition, own fl
 
 // classOf interns what a price depends on, so that the fields of an interface's
 // object types are told apart only where a price can be.
-func (b *modelBuilder) classOf(spec *fieldSpec, f *ast.FieldDefinition) int32 {
+func (b *modelBuilder) classOf(spec *fieldSpec, f *ast.FieldDefinition) (class, kind int32) {
 	e := newEncoder()
 	e.text(spec.name)
 	e.text(spec.returns.name)
-	e.floats(spec.call, spec.itemA, spec.itemB, spec.explicit, spec.scale)
+	e.floats(spec.scale)
 	e.flags(spec.list, spec.page, spec.flat, spec.byType, spec.countNodes, spec.size != nil)
 	for i, a := range f.Arguments {
 		e.text(a.Name)
@@ -363,6 +367,12 @@ func (b *modelBuilder) classOf(spec *fieldSpec, f *ast.FieldDefinition) int32 {
 			e.text(strings.Join(p, "."))
 		}
 	}
+	kind = b.classID(e)
+	e.floats(spec.call, spec.itemA, spec.itemB, spec.explicit)
+	return b.classID(e), kind
+}
+
+func (b *modelBuilder) classID(e *encoder) int32 {
 	key := string(e.bytes)
 	id, ok := b.classes[key]
 	if !ok {
@@ -383,7 +393,33 @@ func (b *modelBuilder) buildInterfaces() {
 			fields[f.Name] = b.variants(b.schema.Possible(name), f.Name)
 		}
 		b.interfaces[name] = fields
+		b.bounds[name] = make(map[string][]*fieldSpec, len(fields))
+		for field, variants := range fields {
+			b.bounds[name][field] = dearest(variants)
+		}
 	}
+}
+
+// dearest returns for each kind of variant one that costs as much as each of
+// them at least.
+func dearest(variants []variant) []*fieldSpec {
+	if len(variants) == 1 {
+		return []*fieldSpec{variants[0].spec}
+	}
+	var out []*fieldSpec
+	at := map[int32]int{}
+	for _, v := range variants {
+		i, ok := at[v.spec.kind]
+		if !ok {
+			clone := *v.spec
+			at[v.spec.kind] = len(out)
+			out = append(out, &clone)
+			continue
+		}
+		s := out[i]
+		s.call, s.itemA, s.itemB = max(s.call, v.spec.call), max(s.itemA, v.spec.itemA), max(s.itemB, v.spec.itemB)
+	}
+	return out
 }
 
 func (b *modelBuilder) variants(possible schema.TypeSet, field string) []variant {

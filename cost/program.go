@@ -18,7 +18,7 @@ type Program struct {
 	model       *Model
 	operation   string
 	approximate bool
-	work        int // selections that compiling looked at
+	work        int // selections that compiling looked at, in vain too
 
 	scopes  []scope
 	regions []region

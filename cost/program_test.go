@@ -93,40 +93,6 @@ func TestConcurrentUse(t *testing.T) {
 	group.Wait()
 }
 
-// TestLinearWork holds that twice the document is at most two and a half times
-// the work, and that past the budget the work stops.
-func TestLinearWork(t *testing.T) {
-	work := func(text string) int {
-		s, op := compileHostile(t, text)
-		m, err := NewModel(s, Options{Profile: IBM})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := newCompiler(m, op)
-		c.scope([]piece{{nil, alwaysLive}}, m.outputs["Query"], 0)
-		return c.p.work + 4*len(c.p.groups)
-	}
-	for name, f := range map[string]func(n int) string{
-		"chain": chain, "wide": wide,
-		"deep": func(n int) string {
-			return "{ n " + strings.Repeat("{ leaf a ", n/3) + "{ leaf }" + strings.Repeat(" }", n/3) + " }"
-		},
-		"siblings": func(n int) string {
-			return "{ n { ...F" + strings.Repeat(" leaf a { leaf }", n) + " } } fragment F on N { leaf }"
-		},
-	} {
-		for n := 50; n <= 200; n *= 2 {
-			if a, b := work(f(n)), work(f(2*n)); float64(b) > 2.5*float64(a) {
-				t.Errorf("%s: %d for %d, %d for %d", name, a, n, b, 2*n)
-			}
-		}
-	}
-	a, b := work(subsets(17, 16)), work(subsets(18, 17))
-	if limit := maxVisits + maxVisits/10 + 4*10*maxScopes; a > limit || b > limit {
-		t.Errorf("past the budget: %d, then %d", a, b)
-	}
-}
-
 // TestReportJSON holds the names that explain prints.
 func TestReportJSON(t *testing.T) {
 	op, p := dynamicProgram(t)

@@ -1,7 +1,6 @@
 package cost
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -11,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/graphward/graphward/schema"
 )
@@ -72,7 +71,7 @@ func TestSpecifications(t *testing.T) {
 				t.Fatal(err)
 			}
 			var f specFile
-			if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&f); err != nil {
+			if err := yaml.Load(text, &f, yaml.WithKnownFields()); err != nil {
 				t.Fatal(err)
 			}
 			for _, c := range f.Cases {

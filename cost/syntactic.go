@@ -22,6 +22,7 @@ func (c *compiler) syntacticScope(set ast.SelectionSet, ctx int32) int32 {
 // syntacticMembers pushes a member for each selection.
 func (c *compiler) syntacticMembers(set ast.SelectionSet, ctx, guard int32) {
 	for _, s := range set {
+		c.p.work++
 		switch s := s.(type) {
 		case *ast.Field:
 			g := c.and(guard, c.condition(s.Directives))
@@ -64,8 +65,8 @@ func (c *compiler) syntacticFragment(f *ast.FragmentDefinition, ctx int32) int32
 	return id
 }
 
-// syntacticGroups prices one occurrence: once for each price that the field can
-// have. Their sum bounds the maximum.
+// syntacticGroups prices one occurrence: once for each kind of price that the
+// field can have. Their sum bounds the maximum.
 func (c *compiler) syntacticGroups(f *ast.Field, ctx int32) []int32 {
 	key := binary.AppendUvarint([]byte{'g'}, uint64(c.fieldID(f)))
 	key = binary.AppendUvarint(key, uint64(ctx))
@@ -83,12 +84,8 @@ func (c *compiler) syntacticGroups(f *ast.Field, ctx int32) []int32 {
 
 func (c *compiler) specs(f *ast.Field) []*fieldSpec {
 	owner := f.ObjectDefinition.Name
-	if fields := c.model.interfaces[owner]; fields != nil {
-		specs := make([]*fieldSpec, len(fields[f.Name]))
-		for i, v := range fields[f.Name] {
-			specs[i] = v.spec
-		}
-		return specs
+	if fields := c.model.bounds[owner]; fields != nil {
+		return fields[f.Name]
 	}
 	if i := c.model.schema.ObjectIndex(owner); i >= 0 {
 		if spec := c.model.objects[i][f.Name]; spec != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/graphward/graphward/schema"
 )
@@ -136,7 +136,7 @@ func TestDecisions(t *testing.T) {
 				t.Fatal(err)
 			}
 			var f decisionFile
-			if err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict()); err != nil {
+			if err := yaml.Load(text, &f, yaml.WithKnownFields()); err != nil {
 				t.Fatal(err)
 			}
 			e := f.load(t)

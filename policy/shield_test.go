@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 )
 
 // TestShieldReadme runs the examples of rego/README.md: in each section the
@@ -25,7 +25,7 @@ func TestShieldReadme(t *testing.T) {
 		}
 		t.Run(title, func(t *testing.T) {
 			for block, into := range map[string]any{"yaml data": &f.Data, "yaml decides": &f.Cases} {
-				if err := yaml.UnmarshalWithOptions([]byte(fenced(section, block)), into, yaml.Strict()); err != nil && fenced(section, block) != "" {
+				if err := yaml.Load([]byte(fenced(section, block)), into, yaml.WithKnownFields()); err != nil && fenced(section, block) != "" {
 					t.Fatal(err)
 				}
 			}

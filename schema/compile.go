@@ -60,6 +60,15 @@ const (
 	walkPerDocument = 2000
 )
 
+// budget is what grows with the document, within Walk. Who sets Walk above its
+// default has all of it for every document.
+func (l *Limits) budget(ofDocument int) int {
+	if l.Walk > DefaultLimits.Walk {
+		return l.Walk
+	}
+	return min(l.Walk, ofDocument)
+}
+
 func (c *compiler) compile(s *Schema, document, operationName string, limits Limits) (*Operation, error) {
 	doc, text, tokens, err := parse(document, limits)
 	if err != nil {
@@ -67,7 +76,7 @@ func (c *compiler) compile(s *Schema, document, operationName string, limits Lim
 	}
 	c.schema, c.types, c.limits = s, s.types, limits
 	c.tokens = tokens
-	c.allowance = min(limits.Walk, stepsPerDocument+stepsPerToken*tokens)
+	c.allowance = limits.budget(stepsPerDocument + stepsPerToken*tokens)
 	if err := c.index(doc); err != nil {
 		return nil, err
 	}
