@@ -131,7 +131,7 @@ func (c *compiler) budget() error {
 	if expanded <= c.limits.Walk {
 		return nil
 	}
-	walk, limit := 0, c.limits.budget(walkPerDocument + walkPerToken*c.tokens)
+	walk, limit := 0, c.limits.budget(walkPerDocument+walkPerToken*c.tokens)
 	for i := range c.defs {
 		err := c.reach(int32(i), func(d *definition) error {
 			walk += d.weight
