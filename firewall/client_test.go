@@ -209,7 +209,7 @@ func TestPipelined(t *testing.T) {
 	}
 }
 
-// Beyond limits.connections a connection waits; it is served when one ends.
+// Beyond limits.connections a connection takes the place of one that is idle.
 func TestMaxConnections(t *testing.T) {
 	var calls atomic.Int64
 	g := behind(t, func(w http.ResponseWriter, r *http.Request) {
@@ -236,12 +236,49 @@ func TestMaxConnections(t *testing.T) {
 	if _, err := io.WriteString(third, request); err != nil {
 		t.Fatal(err)
 	}
-	if n := calls.Load(); n != 2 {
-		t.Errorf("%d requests reached the backend, want 2", n)
-	}
-	held[0].Close()
 	if s := status(third); s != http.StatusOK {
 		t.Errorf("status %d", s)
+	}
+	left := 0
+	for _, c := range held {
+		_, _ = io.WriteString(c, request)
+		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+			_, _ = io.Copy(io.Discard, res.Body)
+			left++
+		}
+	}
+	if n := calls.Load(); left != 1 || n != 4 {
+		t.Errorf("%d of 2 idle connections are left, want 1; %d requests reached the backend, want 4", left, n)
+	}
+}
+
+// Connections whose requests are being served, or whose first request has not
+// come yet, make room for nobody.
+func TestBusyConnectionsStay(t *testing.T) {
+	busy := newStuck()
+	g := behind(t, busy.ServeHTTP, func(c *firewall.Config) { c.Limits.Connections = 2 })
+	request := fmt.Sprintf("POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(streamQuery), streamQuery)
+	held := []net.Conn{connect(t, g.address), connect(t, g.address)}
+	for _, c := range held {
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		<-busy.entered
+	}
+	third := connect(t, g.address)
+	if _, err := io.WriteString(third, request); err != nil {
+		t.Fatal(err)
+	}
+	if n := busy.inside.Load(); n != 2 {
+		t.Errorf("%d requests at once on 2 connections", n)
+	}
+	close(busy.leave)
+	for i, c := range append(held, third) {
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("connection %d: %v, %v", i, res, err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
 	}
 }
 

@@ -288,7 +288,7 @@ type LimitsConfig struct {
 	URL Size `yaml:"url"`
 	// Header section.
 	Headers Size `yaml:"headers"`
-	// Connections held at once; further ones wait in the kernel's queue.
+	// Connections held at once. Further ones take the place of those idle for longest, else wait in the kernel's queue.
 	Connections int `yaml:"connections"`
 	// Memory for compiled operations, about; what does not fit is compiled again.
 	PlanCache Size `yaml:"plan_cache"`

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// limitListener holds at most limit connections; further ones wait in the
-// kernel's queue, where they cost nothing here. A client must take each part
+// limitListener holds at most limit connections. Where they are all taken, those
+// that have been idle for longest make room for further ones; while all are
+// busy, these wait in the kernel's queue, where they cost nothing here. A client must take each part
 // of what is written to it within the timeout.
 func limitListener(l net.Listener, limit int, write time.Duration) net.Listener {
 	return &limitedListener{Listener: l, write: write, slots: make(chan struct{}, limit), done: make(chan struct{})}
@@ -20,23 +21,27 @@ type limitedListener struct {
 	net.Listener
 	write time.Duration
 	slots chan struct{}
+	crowd crowd
 	once  sync.Once
 	done  chan struct{}
 }
 
 func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
 	c, err := l.Listener.Accept()
 	if err != nil {
-		<-l.slots
 		return nil, err
 	}
-	limited := &limitedConn{Conn: c, timeout: l.write, release: sync.OnceFunc(func() { <-l.slots })}
+	if !l.enter() {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
+	limited := &limitedConn{Conn: c, timeout: l.write}
+	limited.release = sync.OnceFunc(func() {
+		l.crowd.remove(limited)
+		<-l.slots
+	})
 	limited.watch.conn = limited
+	l.crowd.add(limited)
 	return limited, nil
 }
 
@@ -54,6 +59,7 @@ type limitedConn struct {
 	timeout time.Duration
 	armed   atomic.Int64 // when the write deadline was set, Unix nanoseconds
 	foreign atomic.Bool  // somebody else's write deadline stands
+	idle    atomic.Int64 // since when no request runs, Unix nanoseconds; 0: one does, or none has come yet
 	release func()
 
 	mu      sync.Mutex

@@ -34,7 +34,7 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	s := &Server{f: f, drain: c.Timeouts.Drain.Std()}
 	quiet := stdlog.New(serverLog{f}, "", 0)
 	s.data = &http.Server{
-		Handler: http.HandlerFunc(f.boundResets), ConnContext: withConnection, ReadHeaderTimeout: c.Timeouts.Header.Std(), IdleTimeout: c.Timeouts.Idle.Std(),
+		Handler: http.HandlerFunc(f.boundResets), ConnContext: withConnection, ConnState: track, ReadHeaderTimeout: c.Timeouts.Header.Std(), IdleTimeout: c.Timeouts.Idle.Std(),
 		// limits.headers is checked again when the request is decoded; the
 		// server's own bound adds the request line.
 		MaxHeaderBytes: int(c.Limits.Headers) + int(c.Limits.URL), ErrorLog: quiet,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	stdlog "log"
 	"os"
 	"os/signal"
 	"strings"
@@ -22,6 +23,10 @@ type serveCommand struct {
 func (s *serveCommand) Run(ctx context.Context, c *console) error {
 	log := zerolog.New(c.err).With().Timestamp().Str("component", "graphward").Logger()
 	limitMemory(log)
+	// What libraries say by the standard log, such as net/http of an upstream
+	// that answers unasked, is one of ours and not a line of its own kind.
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(log.With().Str("level", "debug").Logger())
 	file, err := configfile.Load(s.Config)
 	if err != nil {
 		return notServed(err.Error())
