@@ -23,16 +23,17 @@ import (
 // must notice that they are off.
 var mutants = map[string][]string{
 	"close after chunked": {"smuggling_te_and_cl", "smuggling_te_and_cl_covers_second"},
-	"private answers":     {"private_when_subject_read", "response_cache_poisoning_altered", "response_set_cookie_private"},
+	"private answers": {"private_when_subject_read", "response_cache_poisoning_altered", "response_set_cookie_private",
+		"filter_cut", "mask_reject", "object_rule_allowed", "object_rule_filter", "object_rule_reported"},
 	// Masking reads the whole answer, and so also finds that it is none.
-	"mask": {"errors_masked", "response_errors_after_long_data", "response_errors_code_twice", "response_errors_name_escaped",
+	"mask": {"errors_masked", "filter_errors_masked", "response_errors_after_long_data", "response_errors_code_twice", "response_errors_name_escaped",
 		"response_errors_not_a_list", "response_errors_object", "response_errors_of_texts", "response_errors_twice",
 		"response_stack_trace_kept_code", "response_stack_trace_masked", "response_suggestion_in_data_position",
 		"response_cache_poisoning_altered", "response_endless_broken", "response_trailing_data", "response_truncated_json",
 		"response_two_objects"},
 	"suggestions": {"response_suggestion_kept_code", "suggestions_stripped"},
 	// What begins no object is refused all the same.
-	"answer's type": {"response_charset_utf16", "response_no_content_type", "response_plain_text"},
+	"answer's type": {"filter_content_type", "response_charset_utf16", "response_no_content_type", "response_plain_text"},
 }
 
 // TestMutations switches off one defence at a time, in a process of its own
