@@ -160,9 +160,7 @@ func (w *walker) drop(index int) {
 	w.dropped[key] = append(w.dropped[key], index)
 }
 
-// pathJSON is the path at hand, as the client counts.
-func (w *walker) pathJSON() []byte { return appendPathJSON(nil, w.path) }
-
+// appendPathJSON appends a path as the client counts.
 func appendPathJSON(dst []byte, path []step) []byte {
 	dst = append(dst, '[')
 	for i := range path {
@@ -268,13 +266,17 @@ func (w *walker) errors(raw []byte, dataNull bool) ([]byte, error) {
 		}
 		kept = append(kept[:0], masked[1:len(masked)-1]...)
 	}
-	out := append(make([]byte, 0, 1<<10), '[')
+	const perError = 100
+	out := append(make([]byte, 0, len(kept)+len(w.texts)+perError*len(w.errs)+2), '[')
 	out = append(out, kept...)
+	start := 0
 	for i := range w.errs {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = w.appendError(out, &w.errs[i])
+		e := &w.errs[i]
+		out = w.appendError(out, e.guard, w.texts[start:e.end])
+		start = e.end
 	}
 	if len(out) == 1 {
 		if !dataNull {
@@ -286,11 +288,11 @@ func (w *walker) errors(raw []byte, dataNull bool) ([]byte, error) {
 	return append(out, ']'), nil
 }
 
-func (w *walker) appendError(dst []byte, e *denied) []byte {
-	g := &w.opts.Guards[e.guard]
+func (w *walker) appendError(dst []byte, guard int32, path []byte) []byte {
+	g := &w.opts.Guards[guard]
 	dst = append(dst, `{"message":`...)
 	dst, _ = jsontext.AppendQuote(dst, g.Message)
-	dst = append(append(dst, `,"path":`...), e.path...)
+	dst = append(append(dst, `,"path":`...), path...)
 	dst = append(dst, `,"extensions":{"code":`...)
 	dst, _ = jsontext.AppendQuote(dst, g.Code)
 	return append(dst, "}}"...)

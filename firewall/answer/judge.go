@@ -29,6 +29,7 @@ type judging struct {
 	windowEnd int64
 	allowed   []bool // of the objects that are open, for each of their judges
 	found     []span
+	nested    []named // members of the objects being projected
 }
 
 // batch is the parents that one rule decides.
@@ -48,6 +49,11 @@ type entry struct {
 }
 
 type span struct{ start, end int }
+
+type named struct {
+	key []byte
+	at  span
+}
 
 // batch makes one batch for each distinct rule.
 func (w *walker) batch() {
@@ -405,10 +411,10 @@ func (w *walker) projectValue(dst, b []byte, at span, f *projected) ([]byte, err
 
 func (w *walker) projectObject(dst, b []byte, i int, f *projected) ([]byte, error) {
 	typ := f.single
-	var keys []string
-	var spans []span
+	first := len(w.nested)
+	defer func() { w.nested = w.nested[:first] }()
 	err := members(b, i, func(key []byte, start, end int) (bool, error) {
-		keys, spans = append(keys, string(key)), append(spans, span{start, end})
+		w.nested = append(w.nested, named{key, span{start, end}})
 		if f.single < 0 && string(key) == typeKey && b[start] == '"' {
 			name, err := unquote(b[start:end])
 			typ = w.plan.op.Schema.ObjectIndex(string(name))
@@ -426,10 +432,11 @@ func (w *walker) projectObject(dst, b []byte, i int, f *projected) ([]byte, erro
 	if below == nil {
 		below = &projection{}
 	}
+	last := len(w.nested)
 	return w.project(dst, b, below, func(alias string) (at span) {
-		for k := range keys {
-			if keys[k] == alias {
-				at = spans[k]
+		for _, n := range w.nested[first:last] {
+			if string(n.key) == alias {
+				at = n.at
 			}
 		}
 		return at

@@ -95,7 +95,7 @@ type walker struct {
 
 	errs  []denied
 	texts []byte // paths of errs
-	cause denied // of the region that is becoming null
+	cause cause
 	// regions are the positions that became null by a denial, as keys, each
 	// with its length before it; dropped the indices that were left out of a
 	// list, by the list's key.
@@ -114,8 +114,14 @@ type step struct {
 	in, out int
 }
 
-// denied is one error of ours; the path is JSON.
+// denied is one error of ours. Its path is JSON, in walker.texts up to end.
 type denied struct {
+	guard int32
+	end   int
+}
+
+// cause is the error of the region that is becoming null.
+type cause struct {
 	guard int32
 	path  []byte
 }
@@ -289,9 +295,8 @@ func (w *walker) null() error {
 var jsonNull = []byte("null")
 
 func (w *walker) fail(guard int32, path []byte) {
-	start := len(w.texts)
 	w.texts = append(w.texts, path...)
-	w.errs = append(w.errs, denied{guard, w.texts[start:len(w.texts):len(w.texts)]})
+	w.errs = append(w.errs, denied{guard, len(w.texts)})
 }
 
 // complete rewrites a value without taking up a failure.
@@ -355,12 +360,12 @@ func (w *walker) deny(guard int32, nonNull bool) (failed bool, _ error) {
 	if w.opts.Withhold {
 		return false, &DeniedError{int(guard)}
 	}
-	path := w.pathJSON()
 	if nonNull {
-		w.cause = denied{guard, path}
+		w.cause = cause{guard, appendPathJSON(nil, w.path)}
 		return true, nil
 	}
-	w.fail(guard, path)
+	w.texts = appendPathJSON(w.texts, w.path)
+	w.errs = append(w.errs, denied{guard, len(w.texts)})
 	w.region()
 	return false, w.write(jsonNull)
 }
