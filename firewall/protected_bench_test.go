@@ -1,0 +1,156 @@
+package firewall
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/identity"
+)
+
+const parentRule = `package graphward
+
+import rego.v2
+
+allow["*"]["*"] := true
+
+allow.Post.title if input.parent.author.id == input.subject.id
+`
+
+// postsFirewall stands before an upstream that answers with n posts of about 500
+// bytes, each of another author; a rule about the author decides each title, or
+// none does.
+func postsFirewall(b *testing.B, n int, rule bool) (f *Firewall, size int) {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "policy.rego")
+	text := parentRule
+	if !rule {
+		text = "package graphward\n\nimport rego.v2\n\nallow[\"*\"][\"*\"] := true\n"
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	c := DefaultConfig()
+	c.Schema.Files, c.Policy.Paths = []string{"testdata/base/schema.graphql"}, []string{path}
+	c.Policy.OnDeny, c.Policy.Timeout = "filter", Duration(10*time.Second)
+	c.Cost.Max = 1e6
+	c.Cost.PageSize.Max = nil
+	c.Operations.Adhoc, c.Identity.Anonymous, c.Audit.Output = "allow", identity.Allow, audit.Off
+	body := []byte(`{"data":{"posts":[`)
+	for i := range n {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, '{')
+		if rule {
+			body = fmt.Appendf(body, `"graphward_1":{"graphward_2":"%d"},`, i)
+		}
+		body = fmt.Appendf(body, `"id":"%d","title":%q}`, i, strings.Repeat("t", 430))
+	}
+	body = append(body, "]}}"...)
+	f, err := New(b.Context(), c, WithHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body)
+	})))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = f.Close() })
+	return f, len(body)
+}
+
+type discard struct {
+	header http.Header
+	status int
+	bytes  int
+}
+
+func (d *discard) Header() http.Header { return d.header }
+
+func (d *discard) WriteHeader(status int) { d.status = status }
+
+func (d *discard) Write(p []byte) (int, error) {
+	d.bytes += len(p)
+	return len(p), nil
+}
+
+// BenchmarkProtected is the issue's answer of 5 MB with 10,000 items, with one
+// rule about each item's parent, all of them different, and without any.
+func BenchmarkProtected(b *testing.B) {
+	for name, rule := range map[string]bool{"rule": true, "none": false} {
+		b.Run(name, func(b *testing.B) {
+			f, size := postsFirewall(b, 10_000, rule)
+			ask := func() {
+				r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(`{"query":"{ posts { id title } }"}`))
+				r.Header["Content-Type"] = []string{"application/json"}
+				w := &discard{header: http.Header{}}
+				f.ServeHTTP(w, r)
+				if w.status != http.StatusOK || w.bytes < 1000 {
+					b.Fatalf("status %d, %d bytes", w.status, w.bytes)
+				}
+			}
+			ask()
+			runtime.GC()
+			peak := peakHeap()
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			before := processTime(b)
+			for b.Loop() {
+				ask()
+			}
+			// What a busy machine leaves of a second is not in it.
+			b.ReportMetric(float64(size)*float64(b.N)/1e6/(processTime(b)-before).Seconds(), "MB/cpu-s")
+			b.ReportMetric(float64(peak())/(1<<20), "MiB-above-idle")
+		})
+	}
+}
+
+// peakHeap watches the heap until it is called again, and says by how much it
+// was above what it is now.
+func peakHeap() (above func() uint64) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	idle := m.HeapAlloc
+	var most atomic.Uint64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				most.Store(max(most.Load(), m.HeapAlloc))
+			}
+		}
+	}()
+	return func() uint64 {
+		close(stop)
+		<-stopped
+		if most.Load() < idle {
+			return 0
+		}
+		return most.Load() - idle
+	}
+}
+
+func processTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
