@@ -410,7 +410,7 @@ type ResponsesConfig struct {
 	LegacyStatus string `yaml:"legacy_status"`
 	// Answer denied and unknown fields alike. Not built yet.
 	HideDenied bool `yaml:"hide_denied"`
-	// Check the answer against the operation: off or check (not built yet).
+	// check: an answer whose data does not fit the operation is UPSTREAM_ERROR. off: only what leads to a guarded field is looked at.
 	Shape string `yaml:"shape"`
 	// Tell clients cost, limits and the reason of a refusal.
 	Explain bool `yaml:"explain"`

@@ -153,7 +153,7 @@ func (j *judge) measure(v *verdict, program, lenient *cost.Program, vars *schema
 // be cached.
 func (j *judge) authorize(ctx context.Context, v *verdict, who *caller, batchCost float64) bool {
 	if j.g.policy == nil {
-		return true
+		return j.protect(ctx, v, &policy.Decision{Allowed: true}, who, batchCost)
 	}
 	d, err := j.g.policy.Decide(ctx, v.plan.binding, who.subject, who.request, policyFacts(v), v.variables)
 	if err != nil {
@@ -161,8 +161,8 @@ func (j *judge) authorize(ctx context.Context, v *verdict, who *caller, batchCos
 		return false
 	}
 	v.readsSubject = d.ReadsSubject || d.ReadsRequest
-	if !d.Allowed {
-		return !j.refuse(StageAuthorize, &deniedError{d.Denials})
+	if !d.Allowed && j.refuse(StageAuthorize, &deniedError{d.Denials}) {
+		return false
 	}
 	return j.protect(ctx, v, d, who, batchCost)
 }

@@ -27,6 +27,8 @@ type protection struct {
 	// withhold: a denied position refuses the whole answer (on_deny: reject).
 	// observe: it is recorded, and passes (modes.FORBIDDEN: report).
 	withhold, observe bool
+	// alters: the answer depends on who asks; else it is only checked.
+	alters bool
 }
 
 // forwards reports whether there is anything to ask the upstream for.
@@ -106,16 +108,18 @@ func (s *substitutes) add(one *substitute) {
 // what is forwarded instead. The verdict is left alone where there is nothing to
 // guard.
 func (j *judge) protect(ctx context.Context, v *verdict, d *policy.Decision, who *caller, batchCost float64) (ok bool) {
-	if len(d.Guards) == 0 && d.Introspection != policy.IntrospectionVisible {
+	check := j.g.config.Responses.Shape == "check"
+	if len(d.Guards) == 0 && d.Introspection != policy.IntrospectionVisible && !check {
 		return true
 	}
 	local, err := j.introspected(ctx, v, d, who)
 	if err != nil {
 		return !j.refuse(StageAuthorize, err)
 	}
-	p := &protection{local: local, withhold: j.g.config.Policy.OnDeny != "filter"}
+	p := &protection{local: local, withhold: len(d.Guards) > 0 && j.g.config.Policy.OnDeny != "filter"}
 	p.guards = j.enforced(p, d.Guards)
-	if len(p.guards)+len(p.local) == 0 {
+	p.alters = len(p.guards)+len(p.local) > 0
+	if !p.alters && !check {
 		return true
 	}
 	key := substituteKey{guards: p.guards, drops: d.Drops}
@@ -130,7 +134,7 @@ func (j *judge) protect(ctx context.Context, v *verdict, d *policy.Decision, who
 		}
 		v.plan.substitutes.add(p.substitute)
 	}
-	v.protection, v.readsSubject = p, true
+	v.protection, v.readsSubject = p, v.readsSubject || p.alters
 	if p.op == nil || !p.answers.Forwards(v.variables) {
 		v.estimate, v.measured = cost.Estimate{}, true
 		return true
@@ -168,7 +172,7 @@ func (j *judge) substitute(p *plan, key substituteKey, bound []answer.Guard) (*s
 	for i, d := range key.drops {
 		drops[i] = answer.Drop{Field: d.Field, Types: d.Types}
 	}
-	s := &substitute{key: key, answers: answer.New(p.op, bound, drops, key.local)}
+	s := &substitute{key: key, answers: answer.New(p.op, bound, drops, key.local, g.config.Responses.Shape == "check")}
 	text := s.answers.Text()
 	if text == "" {
 		return s, nil

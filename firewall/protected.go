@@ -242,7 +242,7 @@ func (h *holdback) Write(p []byte) (int, error) {
 }
 
 func (h *holdback) begin() error {
-	h.x.head(h.v, h.out, true)
+	h.x.head(h.v, h.out, h.v.protection.alters || h.x.g.route.guard.everywhere)
 	if h.out.ContentLength >= 0 {
 		h.x.w.Header()["Content-Length"] = []string{strconv.FormatInt(h.out.ContentLength, 10)}
 	}

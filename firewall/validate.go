@@ -393,11 +393,7 @@ func (c *Config) validateResponses(v *validation) {
 	v.oneOf("responses.suggestions", r.Suggestions, "strip", "pass")
 	v.oneOf("responses.legacy_status", r.LegacyStatus, "ok", "code")
 	v.notYet(r.HideDenied, "responses.hide_denied", "answering denied and unknown fields alike")
-	if r.Shape == "check" {
-		v.add("responses.shape", "check is not built yet in this version; use off")
-	} else {
-		v.oneOf("responses.shape", r.Shape, "off", "check")
-	}
+	v.oneOf("responses.shape", r.Shape, "off", "check")
 	for i, name := range r.Headers.Remove {
 		v.headerName(fmt.Sprintf("responses.headers.remove[%d]", i), name)
 	}

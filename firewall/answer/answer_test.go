@@ -167,7 +167,7 @@ func prepare(t testing.TB, s *schema.Schema, files map[string]string, asked *[]s
 		t.Fatal(err)
 	}
 	list, drops := guards(t, op, files["guards"], asked)
-	st := &setting{op: op, vars: vars, plan: answer.New(op, list, drops, nil)}
+	st := &setting{op: op, vars: vars, plan: answer.New(op, list, drops, nil, slices.Contains(strings.Fields(files["options"]), "check"))}
 	st.options = answer.Options{Vars: vars, Guards: list, Limit: 8 << 20}
 	for _, word := range strings.Fields(files["options"]) {
 		switch word {
@@ -175,6 +175,7 @@ func prepare(t testing.TB, s *schema.Schema, files map[string]string, asked *[]s
 			st.options.Withhold = true
 		case "observe":
 			st.options.Observe = true
+		case "check":
 		case "mask":
 			st.options.Errors.Mask = true
 		default:

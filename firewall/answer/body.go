@@ -2,7 +2,8 @@ package answer
 
 import "bytes"
 
-// body rewrites the envelope. errors and extensions keep their place where they
+// body rewrites the envelope. Members that a GraphQL response does not have, such
+// as incremental, are left out: nothing guards what is in them. errors and extensions keep their place where they
 // follow data; before it, they are held and written at the end, since ours are
 // not known.
 func (w *walker) body() error {
@@ -103,12 +104,10 @@ func (e *envelope) member() error {
 		e.extensions = true
 		return e.readExtensions()
 	}
-	e.begin(raw)
 	if err := w.colon(); err != nil {
 		return err
 	}
-	w.out = append(w.out, w.between...)
-	return w.raw(true)
+	return w.raw(false)
 }
 
 // begin writes what stands before a member that passes, and its name.

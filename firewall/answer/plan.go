@@ -93,6 +93,7 @@ type Plan struct {
 	root      reach // what the operation's own selection set leads to
 	text      string
 	aliases   map[string]string // by coordinate
+	check     bool
 
 	mu     sync.Mutex
 	shapes []*shape
@@ -122,13 +123,14 @@ func (r *reach) add(o reach) {
 
 // New makes the plan. A field node that is denied for every object type that it
 // may have, without rule and mask, is cut from the document, and so is one that a
-// constant masks. Selections in Local are answered by the firewall itself and
-// cut as well.
-func New(op *schema.Operation, guards []Guard, drops []Drop, local []*ast.Field) *Plan {
+// constant masks. The nodes of local are answered by the firewall itself and cut
+// as well. With check the whole answer is held against the operation (see
+// Rewrite), and not only what leads to a guard.
+func New(op *schema.Operation, guards []Guard, drops []Drop, local []*ast.Field, check bool) *Plan {
 	p := &Plan{
 		op: op, fragments: make(map[string]*ast.FragmentDefinition, len(op.Fragments)),
 		at: make(map[*ast.Field][]int32, len(guards)), cut: map[*ast.Field]bool{},
-		below: map[*ast.Field]reach{}, ids: map[*ast.Field]uint32{}, aliases: map[string]string{},
+		below: map[*ast.Field]reach{}, ids: map[*ast.Field]uint32{}, aliases: map[string]string{}, check: check,
 	}
 	for _, f := range op.Fragments {
 		p.fragments[f.Name] = f
@@ -314,6 +316,7 @@ func (p *Plan) reachSets(edit *schema.Edit) {
 	var set func(ast.SelectionSet) reach
 	field := func(f *ast.Field) reach {
 		below := set(f.SelectionSet)
+		below.touched = below.touched || p.check
 		strict := p.op.Schema.Strictest(f.ObjectDefinition, f.Name)
 		here := reach{touched: p.cut[f]}
 		denies := false
@@ -323,7 +326,7 @@ func (p *Plan) reachSets(edit *schema.Edit) {
 			denies = denies || !g.masked
 			below.fails = below.fails || g.masked && !g.constant
 		}
-		if below.touched && edit != nil {
+		if below.touched {
 			if named := p.op.Schema.Type(f.Definition.Type.Name()); named != nil && named.IsAbstractType() {
 				edit.Typename[f] = true
 			}

@@ -60,6 +60,12 @@ func (e *DeniedError) Error() string {
 // known to be right. Errors are *FormatError, *gqlhttp.ResponseError,
 // *DeniedError, those of the rules and masks, and src's and dst's own; what was
 // written by then must not be taken for an answer.
+//
+// An answer that does not fit the operation is a FormatError: on the way to a
+// guard a member that was not asked for, another value where an object or a list
+// must be, an object without its type; with New's check the same everywhere, an
+// object or a list as a leaf, and a non-null field that is null or missing with no
+// error at it, above it or below it.
 func (p *Plan) Rewrite(ctx context.Context, dst io.Writer, src io.Reader, o *Options) (*Report, error) {
 	s := p.shape(o.Vars)
 	defer p.release(s)
@@ -104,6 +110,7 @@ type walker struct {
 
 	upstream upstreamErrors
 	judging
+	seen []bool // of the fields of the objects that are open, where that is checked
 	// lastDenied: of the object that ended last every field was denied.
 	lastDenied bool
 }
@@ -311,10 +318,18 @@ func (w *walker) complete(f *field, t *ast.Type, masking bool) (failed bool, _ e
 	case masking && t.Elem == nil:
 		return w.mask(f)
 	case c == 'n':
+		if w.plan.check && t.NonNull {
+			if err := w.excused(f.key, "is null"); err != nil {
+				return false, err
+			}
+		}
 		return false, w.raw(true)
 	case t.Elem != nil:
 		return false, &FormatError{"a list was asked for as " + f.key}
 	case f.sub == nil:
+		if w.plan.check && !w.plan.fits(t, c) {
+			return false, &FormatError{"another value was asked for as " + f.key}
+		}
 		return false, w.raw(true)
 	case c == '{':
 		return w.object(f.sub)
@@ -452,14 +467,14 @@ func (w *walker) object(p *place) (failed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	base := len(w.allowed)
+	base, seen := len(w.allowed), len(w.seen)
 	if len(o.judges) > 0 {
 		if err := w.decide(o); err != nil {
 			return false, err
 		}
 	}
 	failed, err = w.members(o, base)
-	w.allowed = w.allowed[:base]
+	w.allowed, w.seen = w.allowed[:base], w.seen[:seen]
 	if err == nil && failed {
 		err = w.skipRest()
 	}
@@ -487,6 +502,10 @@ func (w *walker) members(o *object, base int) (failed bool, err error) {
 	}
 	cuts := o.cuts
 	emitted := false
+	seen := len(w.seen)
+	if w.plan.check {
+		w.seen = append(w.seen, make([]bool, len(o.fields))...)
+	}
 	hint := 0
 	var counted tally
 	for first := true; ; first = false {
@@ -519,6 +538,9 @@ func (w *walker) members(o *object, base int) (failed bool, err error) {
 			return false, &FormatError{fmt.Sprintf("nothing was asked for as %.100q", key)}
 		}
 		hint = i + 1
+		if w.plan.check {
+			w.seen[seen+i] = true
+		}
 		for len(cuts) > 0 && int(cuts[0]) < i {
 			if failed, err := w.put(&o.fields[cuts[0]], emitted, &counted); failed || err != nil {
 				return failed, err
@@ -535,6 +557,9 @@ func (w *walker) members(o *object, base int) (failed bool, err error) {
 		if failed, err := w.member(&o.fields[i], base, &counted); failed || err != nil {
 			return failed, err
 		}
+	}
+	if err := w.missing(o, seen); err != nil {
+		return false, err
 	}
 	for _, c := range cuts {
 		if failed, err := w.put(&o.fields[c], emitted, &counted); failed || err != nil {
