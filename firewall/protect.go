@@ -112,9 +112,12 @@ func (j *judge) protect(ctx context.Context, v *verdict, d *policy.Decision, who
 	if len(d.Guards) == 0 && d.Introspection != policy.IntrospectionVisible && !check {
 		return true
 	}
-	local, err := j.introspected(ctx, v, d, who)
-	if err != nil {
-		return !j.refuse(StageAuthorize, err)
+	var local map[*ast.Field][]byte
+	if d.Introspection == policy.IntrospectionVisible {
+		var err error
+		if local, err = j.g.introspect(ctx, v.plan.op, v.variables, who); err != nil {
+			return j.always(StageAuthorize, err)
+		}
 	}
 	p := &protection{local: local, withhold: len(d.Guards) > 0 && j.g.config.Policy.OnDeny != "filter"}
 	p.guards = j.enforced(p, d.Guards)
@@ -129,18 +132,33 @@ func (j *judge) protect(ctx context.Context, v *verdict, d *policy.Decision, who
 	slices.SortFunc(key.local, func(a, b *ast.Field) int { return a.Position.Start - b.Position.Start })
 	p.bound = bindGuards(p.guards)
 	if p.substitute = v.plan.substitutes.find(&key); p.substitute == nil {
+		var err error
 		if p.substitute, err = j.substitute(v.plan, key, p.bound); err != nil {
-			return !j.refuse(StageAuthorize, err)
+			return j.always(StageAuthorize, err)
 		}
 		v.plan.substitutes.add(p.substitute)
 	}
 	v.protection, v.readsSubject = p, v.readsSubject || p.alters
+	asked, measured := v.estimate, v.measured
+	ok = true
 	if p.op == nil || !p.answers.Forwards(v.variables) {
 		v.estimate, v.measured = cost.Estimate{}, true
-		return true
+	} else {
+		p.variables = p.op.Carry(v.plan.op, v.variables)
+		ok = j.measure(v, p.program, p.lenient, p.variables, batchCost)
 	}
-	p.variables = p.op.Carry(v.plan.op, v.variables)
-	return j.measure(v, p.program, p.lenient, p.variables, batchCost)
+	if len(p.local) > 0 && asked.Total > v.estimate.Total {
+		// What the firewall answers itself costs too.
+		v.estimate, v.measured = asked, measured
+	}
+	return ok
+}
+
+// always refuses whatever the modes say: what it stands for cannot be let
+// through unguarded.
+func (j *judge) always(stage Stage, err error) (ok bool) {
+	j.refusals = append(j.refusals, refuse(stage, err))
+	return false
 }
 
 // enforced returns the guards that hold under the mode of FORBIDDEN. What a mask
@@ -226,13 +244,4 @@ func parentsOf(parents []policy.ParentFields) []answer.Parent {
 		}
 	}
 	return out
-}
-
-// introspected returns the values of the root fields that introspect, where the
-// subject may see a part of the schema only.
-func (j *judge) introspected(ctx context.Context, v *verdict, d *policy.Decision, who *caller) (map[*ast.Field][]byte, error) {
-	if d.Introspection != policy.IntrospectionVisible {
-		return nil, nil
-	}
-	return nil, &callError{code: policy.CodeIntrospection, message: "Introspection is disabled", detail: "introspection of what is visible is not built yet"}
 }
