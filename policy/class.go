@@ -47,6 +47,7 @@ type class struct {
 	// types that it governs; foldable says that it can be evaluated partially.
 	parents  map[string][]ParentField
 	foldable bool
+	truths   map[string]bool // parentTruths
 
 	once     sync.Once
 	prepared rego.PreparedEvalQuery

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -73,48 +72,57 @@ func (o *object) judge(ctx context.Context, parents [][]byte) ([]bool, error) {
 	defer s.end()
 	s.facts = o.facts
 	out := make([]bool, len(parents))
-	opaque, err := o.simple(s, parents, out)
-	if err != nil || len(opaque) == 0 {
-		return out, err
-	}
-	for i, text := range parents {
-		if out[i] {
-			continue
-		}
-		if out[i], err = o.ask(s, opaque, text); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// simple judges by what partial evaluation leaves of the rules, and returns
-// those of which it left something that only OPA can decide.
-func (o *object) simple(s *session, parents [][]byte, out []bool) (opaque []objectClass, err error) {
-	var simple []*residual
-	for _, c := range o.classes {
-		r, err := s.residual(c)
-		switch {
-		case err != nil:
-			return nil, err
-		case r.opaque:
-			opaque = append(opaque, c)
-		default:
-			simple = append(simple, r)
-		}
-	}
-	if len(simple) == 0 {
-		return opaque, nil
+	opaque, simple, err := o.split(s)
+	if err != nil {
+		return nil, err
 	}
 	var d parentDecoder
 	for i, text := range parents {
 		if i&255 == 255 && s.ctx.Err() != nil {
 			return nil, s.ctx.Err()
 		}
-		parent := d.decode(text)
-		out[i] = parent != nil && slices.ContainsFunc(simple, func(r *residual) bool { return r.holds(parent) })
+		ask := opaque
+		if len(simple) > 0 {
+			parent := d.decode(text)
+			if parent == nil {
+				continue // denied
+			}
+			for _, r := range simple {
+				doubt := false
+				if r.holds(parent, &doubt) && !doubt {
+					out[i] = true
+					break
+				}
+				if doubt {
+					ask = o.classes
+				}
+			}
+		}
+		if out[i] || len(ask) == 0 {
+			continue
+		}
+		if out[i], err = o.ask(s, ask, text); err != nil {
+			return nil, err
+		}
 	}
-	return opaque, nil
+	return out, nil
+}
+
+// split evaluates the rules partially, and returns what that leaves, and the
+// rules of which it leaves something that only OPA can decide.
+func (o *object) split(s *session) (opaque []objectClass, simple []*residual, err error) {
+	for _, c := range o.classes {
+		r, err := s.residual(c)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case r.opaque:
+			opaque = append(opaque, c)
+		default:
+			simple = append(simple, r)
+		}
+	}
+	return opaque, simple, nil
 }
 
 // ask asks OPA, once for each distinct parent.

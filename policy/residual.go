@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/metrics"
@@ -55,6 +56,9 @@ type residualExpr struct {
 	either  []residual
 	all     residualBody
 	kind    exprKind
+	// doubtful marks a truth that may have been no more than that the path is
+	// there: partial evaluation leaves the same of both. They differ for false.
+	doubtful bool
 }
 
 type exprKind uint8
@@ -109,7 +113,7 @@ func (s *session) residual(c objectClass) (*residual, error) {
 		ref = append(ref, ast.StringTerm(c.at.typ), ast.StringTerm(c.at.field))
 	}
 	key := bytes.Clone(s.key)
-	k := residualCompiler{session: s, input: decodeInput(&same.shape, s.key[head:]), rule: same.group.head}
+	k := residualCompiler{session: s, input: decodeInput(&same.shape, s.key[head:]), rule: same.group.head, truths: same.truths}
 	r, err := k.partial(ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.InternedTerm(true))))
 	if err != nil {
 		return nil, err
@@ -154,7 +158,8 @@ type residualCompiler struct {
 	session *session
 	input   *ast.Term
 	rule    string
-	nested  int // partial evaluations so far
+	truths  map[string]bool // class.truths
+	nested  int             // partial evaluations so far
 	support map[string][]*ast.Rule
 	depth   int
 }
@@ -291,6 +296,7 @@ func (k *residualCompiler) expr(expr *ast.Expr, seen map[ast.Var]int) (residualE
 		e.kind = exprTruth
 		o, ok := k.operand(terms, seen)
 		e.args = []operand{o}
+		e.doubtful = o.constant == nil && !k.truths[joinPath(terms)]
 		return e, ok && e.sound(), nil
 	case []*ast.Term:
 		return e, k.call(&e, expr, terms, seen) && e.sound(), nil
@@ -397,19 +403,56 @@ func (k *residualCompiler) path(ref ast.Ref, seen map[ast.Var]int) (operand, boo
 // parentRef is input.parent.
 var parentRef = ast.InputRootRef.Append(ast.StringTerm("parent"))
 
-// holds decides for one object.
-func (r *residual) holds(parent ast.Value) bool {
+// parentTruths lists the paths that rules read as conditions by themselves
+// only, such as input.parent.public.
+func parentTruths(c *closure) map[string]bool {
+	out := map[string]bool{}
+	for _, rd := range c.reads {
+		if !rd.ofParent() {
+			continue
+		}
+		key := joinPath(ast.NewTerm(rd.ref))
+		before, seen := out[key]
+		alone := false
+		if rd.expr != nil {
+			t, ok := rd.expr.Terms.(*ast.Term)
+			alone = ok && t.Value.Compare(rd.ref) == 0
+		}
+		out[key] = alone && (before || !seen)
+	}
+	return out
+}
+
+// joinPath spells a reference; all variables are alike.
+func joinPath(t *ast.Term) string {
+	ref, ok := t.Value.(ast.Ref)
+	if !ok {
+		return ""
+	}
+	var b strings.Builder
+	for _, key := range ref {
+		if _, variable := key.Value.(ast.Var); variable {
+			b.WriteString("_.")
+			continue
+		}
+		b.WriteString(key.String() + ".")
+	}
+	return b.String()
+}
+
+// holds decides for one object. It sets doubt where only OPA can tell.
+func (r *residual) holds(parent ast.Value, doubt *bool) bool {
 	for i := range r.bodies {
-		if r.bodies[i].holds(parent) {
+		if r.bodies[i].holds(parent, doubt) {
 			return true
 		}
 	}
 	return false
 }
 
-func (b residualBody) holds(parent ast.Value) bool {
+func (b residualBody) holds(parent ast.Value, doubt *bool) bool {
 	for i := range b {
-		if b[i].holds(parent) == b[i].negated {
+		if b[i].holds(parent, doubt) == b[i].negated {
 			return false
 		}
 	}
@@ -417,34 +460,34 @@ func (b residualBody) holds(parent ast.Value) bool {
 }
 
 // holds leaves negation to the caller.
-func (e *residualExpr) holds(parent ast.Value) bool {
+func (e *residualExpr) holds(parent ast.Value, doubt *bool) bool {
 	switch e.kind {
 	case exprEither:
 		for i := range e.either {
-			if e.either[i].holds(parent) {
+			if e.either[i].holds(parent, doubt) {
 				return true
 			}
 		}
 		return false
 	case exprAll:
-		return e.all.holds(parent)
+		return e.all.holds(parent, doubt)
 	}
 	var buf [3]*ast.Term
-	return e.each(parent, buf[:0])
+	return e.each(parent, buf[:0], doubt)
 }
 
 // each resolves the operands from the first on, and tries each element that
 // one ranges over.
-func (e *residualExpr) each(parent ast.Value, values []*ast.Term) bool {
+func (e *residualExpr) each(parent ast.Value, values []*ast.Term, doubt *bool) bool {
 	if len(values) == len(e.args) {
-		return e.test(values)
+		return e.test(values, doubt)
 	}
 	o := &e.args[len(values)]
 	if o.constant != nil {
-		return e.each(parent, append(values, o.constant))
+		return e.each(parent, append(values, o.constant), doubt)
 	}
 	return eachValue(parent, o.path, func(v ast.Value) bool {
-		return e.each(parent, append(values, &ast.Term{Value: v}))
+		return e.each(parent, append(values, &ast.Term{Value: v}), doubt)
 	})
 }
 
@@ -479,10 +522,12 @@ func eachElement(v ast.Value, visit func(*ast.Term) bool) bool {
 	return false
 }
 
-func (e *residualExpr) test(values []*ast.Term) bool {
+func (e *residualExpr) test(values []*ast.Term, doubt *bool) bool {
 	switch e.kind {
 	case exprTruth:
-		return !ast.Boolean(false).Equal(values[0].Value)
+		ok := !ast.Boolean(false).Equal(values[0].Value)
+		*doubt = *doubt || !ok && e.doubtful
+		return ok
 	case exprUnify:
 		return ast.Compare(values[0].Value, values[1].Value) == 0
 	}

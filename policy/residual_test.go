@@ -84,3 +84,83 @@ same(x) if x in input.subject.scopes
 		})
 	}
 }
+
+// TestJudge judges single objects.
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		parent string
+		want   bool
+	}{
+		{"input.parent.public", `{"public":true}`, true},
+		{"input.parent.public", `{"public":false}`, false},
+		{"input.parent.public", `{"public":null}`, true}, // as OPA has it: defined and not false
+		{"input.parent.public", `{}`, false},
+		{"input.parent.public", `{"public":true`, false},
+		{"input.parent.public", `{"public":true}{}`, false},
+		{"input.parent.public", `{"public":true,"public":true}`, false},
+		{"input.parent.public", `[true]`, false},
+		{"input.parent.public", `null`, false},
+		{"input.parent.public", ``, false},
+		// Partial evaluation leaves input.parent.public of these two.
+		{"input.parent.public == input.parent.public", `{"public":false}`, true},
+		{"not {input.parent.public == input.parent.public}", `{"public":false}`, false},
+		{"p := input.parent.public\n\tp != null", `{"public":false}`, true},
+		{"not input.parent.public", `{}`, true},
+		{"input.parent.ownerId == input.subject.id", `{"ownerId":"7"}`, true},
+		{"input.parent.ownerId == input.subject.id", `{"ownerId":7}`, false},
+		{"input.parent.ownerId == input.subject.id", `{"ownerId":null}`, false},
+		{"input.parent.ownerId == input.subject.issuer", `{"ownerId":null}`, false},
+		{"input.parent.ownerId == input.subject.issuer", `{}`, false},
+		{"input.parent.ownerId == null", `{"ownerId":null}`, true},
+		{"input.parent.ownerId == null", `{}`, false},
+		{"input.parent.size > 1e3", `{"size":1e999999999}`, false},
+		{"input.parent.size == 1", `{"size":1.0}`, true},
+		{"input.parent.readers[_].ownerId == input.subject.id", `{"readers":[null,{"ownerId":"1"},{"ownerId":"7"}]}`, true},
+		{"input.parent.readers[_].ownerId == input.subject.id", `{"readers":[null,{},{"ownerId":"8"}]}`, false},
+		{"regex.match(`^7$`, input.parent.ownerId)", `{"ownerId":"7"}`, true},
+		{"regex.match(`^7$`, input.parent.ownerId)", `{"ownerId":7}`, false},
+	} {
+		t.Run(c.rule+" "+c.parent, func(t *testing.T) {
+			f := decisionFile{ParentNonNull: "accept", OnDeny: "reject", Schema: `type Query { post: Post }
+				type Post { title: String ownerId: ID public: Boolean size: Float readers: [Post] }`,
+				Policy: "package graphward\n\nimport rego.v2\n\nallow.Query.post := true\n\nallow.Post.title if {\n\t" + c.rule + "\n}\n"}
+			e := f.load(t)
+			b, err := e.Bind(compileOperation(t, e.schema, "{post{title}}", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := e.Decide(context.Background(), b, &Subject{ID: "7"}, nil, OperationFacts{}, nil)
+			if err != nil || !d.Allowed || len(d.Guards) != 1 || d.Guards[0].Object == nil {
+				t.Fatalf("%+v, %v", d, err)
+			}
+			got, err := d.Guards[0].Object.Judge(context.Background(), [][]byte{[]byte(c.parent), []byte(c.parent)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[0] != c.want || got[1] != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestJudgeEnds sees that a call that is given up judges nothing.
+func TestJudgeEnds(t *testing.T) {
+	f := decisionFile{ParentNonNull: "accept", Schema: `type Query { post: Post } type Post { title: String size: Float }`,
+		Policy: "package graphward\n\nimport rego.v2\n\nallow.Query.post := true\n\nallow.Post.title if time.now_ns() > input.parent.size\n"}
+	e := f.load(t)
+	b, err := e.Bind(compileOperation(t, e.schema, "{post{title}}", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := e.Decide(context.Background(), b, nil, nil, OperationFacts{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if got, err := d.Guards[0].Object.Judge(ctx, [][]byte{[]byte(`{"size":1}`)}); err == nil || got != nil {
+		t.Errorf("judged %v, %v", got, err)
+	}
+}
