@@ -49,6 +49,9 @@ type class struct {
 	foldable bool
 	truths   map[string]bool // parentTruths
 
+	mu      sync.Mutex
+	targets map[coordinate]*rego.PreparedEvalQuery // queryAt
+
 	once     sync.Once
 	prepared rego.PreparedEvalQuery
 	err      error
@@ -65,6 +68,29 @@ func (c *class) query(e *Engine) (*rego.PreparedEvalQuery, error) {
 		c.prepared, c.err = e.prepare(ast.NewBody(ast.NewExpr(ast.NewTerm(entryRef(c.group.name)))))
 	})
 	return &c.prepared, c.err
+}
+
+// queryAt is the query for one coordinate: that of a head with variables asks
+// for no other, whose failure would be no concern of this one.
+func (c *class) queryAt(e *Engine, at coordinate) (*rego.PreparedEvalQuery, error) {
+	if !c.group.vars {
+		return c.query(e)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q := c.targets[at]; q != nil {
+		return q, nil
+	}
+	ref := append(entryRef(c.group.name), ast.StringTerm(at.typ), ast.StringTerm(at.field))
+	q, err := e.prepare(ast.NewBody(ast.NewExpr(ast.NewTerm(ref))))
+	if err != nil {
+		return nil, err
+	}
+	if c.targets == nil {
+		c.targets = map[coordinate]*rego.PreparedEvalQuery{}
+	}
+	c.targets[at] = &q
+	return &q, nil
 }
 
 func (e *Engine) prepare(body ast.Body) (rego.PreparedEvalQuery, error) {

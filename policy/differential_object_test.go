@@ -292,7 +292,8 @@ func compareObjects(t *testing.T, g *objectGenerator, e *Engine, b *Binding, ref
 		count[e.way(at, b, sub, req, use, vars)] += len(objects)
 		got, err := judged(d, use, parents, count)
 		if broken != nil {
-			if err == nil {
+			// What another head grants stands, whatever a rule beside it fails of.
+			if err == nil && len(reference.queries) == 1 {
 				for j := range got {
 					if got[j] && !want[j] {
 						t.Fatalf("%s: OPA fails (%v), the engine allows %s\n%s", at, broken, parents[j], text)

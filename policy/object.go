@@ -158,7 +158,7 @@ func (o *object) ask(s *session, classes []objectClass, text []byte) (bool, erro
 
 func (c objectClass) ask(s *session, parent ast.Object) (bool, error) {
 	same := c.class.same
-	query, err := same.query(s.engine)
+	query, err := same.queryAt(s.engine, c.at)
 	if err != nil {
 		return false, &EvalError{Rule: same.group.head, Err: err}
 	}
@@ -166,13 +166,7 @@ func (c objectClass) ask(s *session, parent ast.Object) (bool, error) {
 	input := decodeInput(&same.shape, s.key).Value.(ast.Object)
 	input.Insert(ast.InternedTerm("parent"), ast.NewTerm(parent))
 	answer, err := s.eval(query, ast.NewTerm(input), same.group.head)
-	if err != nil {
-		return false, err
-	}
-	if c.class.group.vars {
-		answer = member(member(answer, c.at.typ), c.at.field)
-	}
-	return isTrue(answer), nil
+	return isTrue(answer), err
 }
 
 // parentDecoder turns the JSON of parents into what OPA evaluates.
