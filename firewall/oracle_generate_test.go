@@ -286,7 +286,7 @@ func (o *operationWriter) field(def *ast.Definition, depth int) string {
 	text := f.Name
 	if g.IntN(4) == 0 && o.aliases < 20 {
 		o.aliases++
-		text = pick(g, "a", "b", "c"+strconv.Itoa(o.aliases)) + ": " + text
+		text = pick(g, "x"+f.Name, "y"+f.Name, "c"+strconv.Itoa(o.aliases)) + ": " + text
 	}
 	for _, a := range f.Arguments {
 		value := ""

@@ -602,6 +602,10 @@ func (w *walker) member(f *field, base int, counted *tally) (failed bool, err er
 		if denied {
 			w.report.Denied[f.guard]++
 		}
+		if !f.within.touched { // nothing below was added to, so that its types may be unknown
+			err = w.raw(true)
+			break
+		}
 		failed, err = w.slot(f, f.def.Type, false)
 	}
 	counted.add(f, denied && !masked && !w.opts.Observe)
