@@ -203,9 +203,9 @@ func (x *exchange) details(rec *audit.Record, r *Refusal, denial []detail) []byt
 // appendCost adds the numbers of a refusal for cost or budget. Those of a budget are for every client, as the RateLimit fields are: it
 // cannot wait rightly without.
 func (r *Refusal) appendCost(d []byte, explain bool) []byte {
-	var over *costError
+	over, ok := errors.AsType[*costError](r.Cause)
 	switch e := r.Exceeded; {
-	case errors.As(r.Cause, &over):
+	case ok:
 		if !explain {
 			return d
 		}
@@ -240,8 +240,7 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 // recordable is a cause as the audit record has it: without values of
 // variables, which may be anybody's secrets.
 func recordable(err error) string {
-	var variable *schema.VariableError
-	if errors.As(err, &variable) {
+	if variable, ok := errors.AsType[*schema.VariableError](err); ok {
 		return variable.Path + ": the value does not fit"
 	}
 	return err.Error()

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -24,6 +25,7 @@ import (
 type route struct {
 	url       *url.URL
 	host      string
+	target    string // path and query
 	transport http.RoundTripper
 	plain     *upstream.Client // in place of transport where it serves; else nil
 	group     *group           // of upstream.urls; nil: url is the only address
@@ -58,7 +60,7 @@ func newRoute(c *Config, transport http.RoundTripper) (*route, error) {
 		if err != nil {
 			return nil, err
 		}
-		rt.url, rt.host = u, u.Host
+		rt.url, rt.host, rt.target = u, u.Host, u.RequestURI()
 		plain = plain && plainly.speaks(u)
 	}
 	if plain {
@@ -200,19 +202,19 @@ func (rt *route) sendTo(ctx context.Context, r *http.Request) (*http.Response, c
 // POST is never sent twice. The error is an *upstreamError.
 func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensions []byte) (*upstreamAnswer, error) {
 	rt := x.g.route
-	body := v.body(extensions)
-	req := &http.Request{
-		Method: http.MethodPost, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header, len(x.r.Header)+8), ContentLength: int64(len(body)),
-		Body:    io.NopCloser(bytes.NewReader(body)),
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-	}
-	if err := rt.headers(req.Header, x, v); err != nil {
-		return nil, err
-	}
 	began := time.Now()
-	res, ctx, d, err := rt.send(ctx, req, v.plan.op.Kind == ast.Query) //nolint:bodyclose // upstreamAnswer.close closes it
+	var res *http.Response
+	var d *deadline
+	var err error
+	if rt.plain != nil && rt.group == nil {
+		res, err = rt.post(ctx, x, v, extensions)
+	} else {
+		res, ctx, d, err = rt.roundTrip(ctx, x, v, extensions) //nolint:bodyclose // upstreamAnswer.close closes it
+	}
 	if err != nil {
+		if headerErr := (*headerError)(nil); errors.As(err, &headerErr) {
+			return nil, headerErr.err
+		}
 		return nil, asUpstreamError(ctx, err)
 	}
 	out := &upstreamAnswer{res, ctx, d, time.Since(began)}
@@ -223,14 +225,64 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 	return out, nil
 }
 
-// body is the upstream body: the plan's bytes, or those of what is forwarded in
-// its place, with the coerced variables put in.
-func (v *verdict) body(extensions []byte) []byte {
+// headerError says that the header section could not be made.
+type headerError struct{ err error }
+
+func (e *headerError) Error() string { return e.err.Error() }
+
+// outgoing is the memory of one request to upstream.
+type outgoing struct{ message upstream.Message }
+
+var outgoings = sync.Pool{New: func() any { return &outgoing{upstream.Message{Header: make(http.Header, 24)}} }}
+
+// Larger ones are not kept.
+const (
+	maxKeptBody   = 64 << 10
+	maxKeptFields = 64
+)
+
+func (o *outgoing) release() {
+	if cap(o.message.Body) <= maxKeptBody && len(o.message.Header) <= maxKeptFields {
+		clear(o.message.Header)
+		outgoings.Put(o)
+	}
+}
+
+// post sends the call by the client that keeps nothing of a request.
+func (rt *route) post(ctx context.Context, x *exchange, v *verdict, extensions []byte) (*http.Response, error) {
+	o := outgoings.Get().(*outgoing)
+	defer o.release()
+	o.message.Host, o.message.Target = rt.host, rt.target
+	o.message.Body = v.appendBody(o.message.Body[:0], extensions)
+	if err := rt.headers(o.message.Header, x, v); err != nil {
+		return nil, &headerError{err}
+	}
+	return rt.plain.Post(ctx, &o.message, rt.timeout)
+}
+
+// roundTrip sends the call by a transport, which may keep the request.
+func (rt *route) roundTrip(ctx context.Context, x *exchange, v *verdict, extensions []byte) (*http.Response, context.Context, *deadline, error) {
+	body := v.appendBody(make([]byte, 0, len(v.plan.prefix)+512), extensions)
+	req := &http.Request{
+		Method: http.MethodPost, URL: rt.url, Host: rt.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header, len(x.r.Header)+8), ContentLength: int64(len(body)),
+		Body:    io.NopCloser(bytes.NewReader(body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}
+	if err := rt.headers(req.Header, x, v); err != nil {
+		return nil, ctx, nil, &headerError{err}
+	}
+	return rt.send(ctx, req, v.plan.op.Kind == ast.Query)
+}
+
+// appendBody appends the upstream body: the plan's bytes, or those of what is
+// forwarded in its place, with the coerced variables put in.
+func (v *verdict) appendBody(b, extensions []byte) []byte {
 	op, prefix, vars := v.plan.op, v.plan.prefix, v.variables
 	if p := v.protection; p != nil {
 		op, prefix, vars = p.op, p.prefix, p.variables
 	}
-	b := append(make([]byte, 0, len(prefix)+512), prefix...)
+	b = append(b, prefix...)
 	if slices.Contains(vars.Given, true) {
 		b = op.AppendVariables(append(b, `,"variables":`...), vars)
 	}

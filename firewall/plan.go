@@ -55,6 +55,18 @@ type plans struct {
 // digestCache is a ristretto cache that compares the whole digest on a hit.
 type digestCache struct {
 	cache *ristretto.Cache[uint64, cached]
+	seen  doorkeeper
+}
+
+// doorkeeper remembers about the last 65,536 keys, four bytes of each. A key
+// takes the place of another that shares its place, and at one in four billion
+// is mistaken for it.
+type doorkeeper [1 << 16]atomic.Uint32
+
+// again reports whether key was asked for before, and remembers it.
+func (d *doorkeeper) again(key [32]byte) bool {
+	print := binary.LittleEndian.Uint32(key[8:]) | 1 // the zero print marks an empty place
+	return d[binary.LittleEndian.Uint16(key[12:])].Swap(print) == print
 }
 
 type cached struct {
@@ -69,7 +81,7 @@ func newDigestCache(maxBytes int64) (*digestCache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &digestCache{c}, nil
+	return &digestCache{cache: c}, nil
 }
 
 func (c *digestCache) get(key [32]byte) (any, bool) {
@@ -80,7 +92,13 @@ func (c *digestCache) get(key [32]byte) (any, bool) {
 	return v.value, true
 }
 
+// set keeps a value whose key it was given once before: what never comes again,
+// such as a flood of documents that differ in a name, costs neither memory nor
+// what keeping it costs. The price is that each document is compiled twice.
 func (c *digestCache) set(key [32]byte, value any, bytes int64) {
+	if !c.seen.again(key) {
+		return
+	}
 	c.cache.Set(binary.LittleEndian.Uint64(key[:]), cached{key, value}, bytes)
 }
 
@@ -194,10 +212,8 @@ func (p *plans) compile(g *generation, document, name string) (*compiled, error)
 	if err := reservedKey(op); err != nil {
 		return nil, err
 	}
-	c := &compiled{op: op, prefix: gqlhttp.AppendPrefix(nil, op.Text, op.Name)}
-	if form, err := g.schema.CanonicalForm(document, g.compile); err == nil {
-		c.form, c.formed = form, true
-	}
+	c := &compiled{op: op, prefix: gqlhttp.AppendPrefix(make([]byte, 0, len(op.Text)+len(op.Name)+64), op.Text, op.Name)}
+	c.form, c.formed = op.CanonicalForm()
 	p.compiled.set(key, c, planBytes(op))
 	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,60 +63,7 @@ type Refusal struct {
 // it does not know is INTERNAL: it says nothing to the client.
 func refuse(stage Stage, err error) *Refusal {
 	r := &Refusal{Stage: stage, Cause: err}
-	var (
-		transport   *gqlhttp.Error
-		limit       *schema.LimitError
-		parse       *schema.ParseError
-		validation  *schema.ValidationError
-		name        *schema.OperationNameError
-		variable    *schema.VariableError
-		unauth      *identity.UnauthenticatedError
-		exceeded    *budget.ExceededError
-		store       *budget.StoreError
-		capacity    *budget.CapacityError
-		timeout     *policy.TimeoutError
-		denied      *deniedError
-		local       *callError
-		unreachable *upstreamError
-	)
-	switch {
-	case errors.As(err, &local):
-		r.Code, r.Message = local.code, local.message
-	case errors.As(err, &transport):
-		r.Code, r.Message, r.Allow = transport.Code, transport.Message, transport.Allow
-	case errors.As(err, &limit):
-		r.Code, r.Message = limitCode(limit.Kind), limit.Error()
-	case errors.As(err, &parse):
-		r.Code, r.Message = "GRAPHQL_PARSE_FAILED", "Syntax error: "+parse.Message
-	case errors.As(err, &validation):
-		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", validation.Message
-	case errors.As(err, &name):
-		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", name.Error()
-	case errors.As(err, &variable):
-		r.Code, r.Message = "BAD_VARIABLES", variable.Error()
-		if variable.Limit {
-			r.Code = "VALUE_LIMIT"
-		}
-	case errors.As(err, &unauth) && unauth.Unavailable, errors.Is(err, errAudit), errors.Is(err, errOverloaded):
-		r.Code, r.Message, r.RetryAfter = "OVERLOADED", "The service is overloaded", time.Second
-	case errors.As(err, &unauth):
-		r.Code, r.Message, r.Challenge = "UNAUTHENTICATED", "Authentication is required or has failed", unauth.Challenge
-	case errors.As(err, &exceeded):
-		refuseExceeded(r, exceeded)
-	case errors.As(err, &store), errors.As(err, &capacity):
-		r.Code, r.Message, r.RetryAfter = "OVERLOADED", "The service is overloaded", time.Second
-	case errors.As(err, &timeout):
-		r.Code, r.Message = "POLICY_TIMEOUT", "The decision took too long"
-	case errors.As(err, &denied):
-		first := denied.denials[0]
-		r.Code, r.Message, r.Denials = first.Code, first.Message, denied.denials
-	case errors.As(err, &unreachable):
-		r.Code, r.Message = "UPSTREAM_ERROR", "The upstream gave no usable answer"
-		if unreachable.timeout {
-			r.Code, r.Message = "UPSTREAM_TIMEOUT", "The upstream took too long"
-		}
-	case refuseCost(r, err):
-	default:
+	if !r.found(err) && !r.unwrapped(err) {
 		r.Code, r.Message = "INTERNAL", "Internal error"
 	}
 	row, _ := gqlhttp.Lookup(r.Code) // a policy's own code has FORBIDDEN's row
@@ -123,33 +71,83 @@ func refuse(stage Stage, err error) *Refusal {
 	return r
 }
 
+// found is for an error as its stage made it, which most are.
+func (r *Refusal) found(err error) bool {
+	switch e := err.(type) {
+	case *callError:
+		r.Code, r.Message = e.code, e.message
+	case *gqlhttp.Error:
+		r.Code, r.Message, r.Allow = e.Code, e.Message, e.Allow
+	case *schema.LimitError:
+		r.Code, r.Message = limitCode(e.Kind), e.Error()
+	case *schema.ParseError:
+		r.Code, r.Message = "GRAPHQL_PARSE_FAILED", "Syntax error: "+e.Message
+	case *schema.ValidationError:
+		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", e.Message
+	case *schema.OperationNameError:
+		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", e.Error()
+	case *schema.VariableError:
+		r.Code, r.Message = "BAD_VARIABLES", e.Error()
+		if e.Limit {
+			r.Code = "VALUE_LIMIT"
+		}
+	case *identity.UnauthenticatedError:
+		if e.Unavailable {
+			r.overloaded()
+			return true
+		}
+		r.Code, r.Message, r.Challenge = "UNAUTHENTICATED", "Authentication is required or has failed", e.Challenge
+	case *budget.ExceededError:
+		refuseExceeded(r, e)
+	case *budget.StoreError, *budget.CapacityError:
+		r.overloaded()
+	case *policy.TimeoutError:
+		r.Code, r.Message = "POLICY_TIMEOUT", "The decision took too long"
+	case *deniedError:
+		first := e.denials[0]
+		r.Code, r.Message, r.Denials = first.Code, first.Message, e.denials
+	case *upstreamError:
+		r.Code, r.Message = "UPSTREAM_ERROR", "The upstream gave no usable answer"
+		if e.timeout {
+			r.Code, r.Message = "UPSTREAM_TIMEOUT", "The upstream took too long"
+		}
+	case *cost.PageSizeError, *cost.UnboundedError, *cost.SlicingError, *cost.NegativeSizeError:
+		r.Code, r.Message = "PAGE_SIZE", err.Error()
+	case *costError, *cost.NodeLimitError:
+		r.Code, r.Message = "COST_LIMIT", err.Error()
+	default:
+		return false
+	}
+	return true
+}
+
+func (r *Refusal) overloaded() {
+	r.Code, r.Message, r.RetryAfter = "OVERLOADED", "The service is overloaded", time.Second
+}
+
+// unwrapped looks for an error that found knows inside err.
+func (r *Refusal) unwrapped(err error) bool {
+	if errors.Is(err, errAudit) || errors.Is(err, errOverloaded) {
+		r.overloaded()
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return r.within(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), r.within)
+	}
+	return false
+}
+
+func (r *Refusal) within(err error) bool { return err != nil && (r.found(err) || r.unwrapped(err)) }
+
 func refuseExceeded(r *Refusal, e *budget.ExceededError) {
 	r.Exceeded, r.RetryAfter = e, e.RetryAfter
 	r.Code, r.Message = "BUDGET_EXCEEDED", "The budget is used up, try again later"
 	if e.Window.Slots() {
 		r.Code, r.Message = "CONCURRENCY_LIMIT", "Too many requests at once"
 	}
-}
-
-func refuseCost(r *Refusal, err error) bool {
-	var (
-		page      *cost.PageSizeError
-		unbounded *cost.UnboundedError
-		slicing   *cost.SlicingError
-		negative  *cost.NegativeSizeError
-		nodes     *cost.NodeLimitError
-		over      *costError
-	)
-	switch {
-	case errors.As(err, &page), errors.As(err, &unbounded), errors.As(err, &slicing), errors.As(err, &negative):
-		r.Code = "PAGE_SIZE"
-	case errors.As(err, &over), errors.As(err, &nodes):
-		r.Code = "COST_LIMIT"
-	default:
-		return false
-	}
-	r.Message = err.Error()
-	return true
 }
 
 func limitCode(k schema.LimitKind) string {
@@ -228,18 +226,14 @@ func clientGone(ctx context.Context) bool {
 
 // position is the place in the client's document that a refusal is about.
 func position(err error) (line, column int) {
-	var (
-		limit      *schema.LimitError
-		parse      *schema.ParseError
-		validation *schema.ValidationError
-	)
-	switch {
-	case errors.As(err, &limit):
-		return limit.Line, limit.Column
-	case errors.As(err, &parse):
-		return parse.Line, parse.Column
-	case errors.As(err, &validation):
-		return validation.Line, validation.Column
+	if e, ok := errors.AsType[*schema.LimitError](err); ok {
+		return e.Line, e.Column
+	}
+	if e, ok := errors.AsType[*schema.ParseError](err); ok {
+		return e.Line, e.Column
+	}
+	if e, ok := errors.AsType[*schema.ValidationError](err); ok {
+		return e.Line, e.Column
 	}
 	return 0, 0
 }

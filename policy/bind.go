@@ -2,8 +2,10 @@ package policy
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
+	"sync"
 
 	gql "github.com/vektah/gqlparser/v2/ast"
 
@@ -17,7 +19,8 @@ type Binding struct {
 	op     *schema.Operation
 
 	uses          []boundUse
-	introspection []int32 // uses that introspect
+	coords        []boundCoordinate // of all uses
+	introspection []int32           // uses that introspect
 
 	// needs holds the identity verdicts that live uses must have, by
 	// condition; the first is unconditional.
@@ -28,7 +31,8 @@ type Binding struct {
 	inputs    []int32 // uses inside whose arguments ruled input fields may occur
 	ruled     []int32 // uses with an entry in arguments or inputs
 
-	nodes []boundNode
+	gather   sync.Once
+	gathered []boundNode // see nodes
 
 	conditional bool
 	// allowed and visible are the answers where nothing is denied: the latter
@@ -78,6 +82,7 @@ func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
 	for i := range op.Conditions {
 		b.conditional = b.conditional || op.Conditions[i].Never
 	}
+	b.uses, b.coords = make([]boundUse, 0, len(op.Uses)), make([]boundCoordinate, 0, len(op.Uses))
 	for i := range op.Uses {
 		if err := b.add(int32(i)); err != nil {
 			return nil, err
@@ -86,7 +91,6 @@ func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
-	b.bindNodes()
 	b.allowed = &Decision{Allowed: true, Revision: e.revision}
 	b.noteReads(b.allowed)
 	if len(b.introspection) > 0 {
@@ -108,17 +112,17 @@ func (b *Binding) add(i int32) error {
 		b.introspection = append(b.introspection, i)
 		return nil
 	}
-	bound, arguments := boundUse{use: i}, len(b.arguments)
-	for _, typ := range b.objects(use) {
+	first, arguments := len(b.coords), len(b.arguments)
+	for typ := range b.objects(use) {
 		v := b.engine.verdicts[typ][name]
 		if v == nil {
 			return fmt.Errorf("policy: the engine does not know %s.%s", typ, name)
 		}
-		bound.coords = append(bound.coords, boundCoordinate{coordinate{typ, name}, v})
+		b.coords = append(b.coords, boundCoordinate{coordinate{typ, name}, v})
 		b.require(use.Cond, i, v)
 		b.addArguments(i, typ)
 	}
-	b.uses = append(b.uses, bound)
+	b.uses = append(b.uses, boundUse{i, b.coords[first:len(b.coords):len(b.coords)]})
 	b.addInputs(i)
 	if len(b.arguments) > arguments || slices.Contains(b.inputs, i) {
 		b.ruled = append(b.ruled, i)
@@ -126,22 +130,21 @@ func (b *Binding) add(i int32) error {
 	return nil
 }
 
-// objects lists the object types that the use may be resolved on. A use that
+// objects yields the object types that the use may be resolved on. A use that
 // no object can reach is judged as if all could.
-func (b *Binding) objects(use *schema.FieldUse) []string {
-	var out []string
-	collect := func(set schema.TypeSet) {
-		for i, def := range b.engine.schema.Objects() {
-			if set.Has(i) {
-				out = append(out, def.Name)
+func (b *Binding) objects(use *schema.FieldUse) iter.Seq[string] {
+	set := use.Objects
+	if set.Empty() {
+		set = b.engine.schema.Possible(use.Parent.Name)
+	}
+	return func(yield func(string) bool) {
+		objects := b.engine.schema.Objects()
+		for i := range set.All {
+			if !yield(objects[i].Name) {
+				return
 			}
 		}
 	}
-	collect(use.Objects)
-	if out == nil {
-		collect(b.engine.schema.Possible(use.Parent.Name))
-	}
-	return out
 }
 
 // introspects reports whether the use shows the schema: __schema, __type, or

@@ -17,18 +17,25 @@ type boundNode struct {
 	uses  []int32 // indexes Binding.uses
 }
 
-// bindNodes gathers the uses of each node, in the operation's order.
+// nodes gathers the uses of each node, in the operation's order. Only
+// denials ask, so an operation that has none never pays for it.
+func (b *Binding) nodes() []boundNode {
+	b.gather.Do(b.bindNodes)
+	return b.gathered
+}
+
 func (b *Binding) bindNodes() {
-	at := map[*gql.Field]int{}
+	at := make(map[*gql.Field]int, len(b.uses))
+	b.gathered = make([]boundNode, 0, len(b.uses))
 	for i := range b.uses {
 		field := b.op.Uses[b.uses[i].use].Field
 		n, ok := at[field]
 		if !ok {
-			n = len(b.nodes)
+			n = len(b.gathered)
 			at[field] = n
-			b.nodes = append(b.nodes, boundNode{field: field})
+			b.gathered = append(b.gathered, boundNode{field: field})
 		}
-		b.nodes[n].uses = append(b.nodes[n].uses, int32(i))
+		b.gathered[n].uses = append(b.gathered[n].uses, int32(i))
 	}
 }
 
@@ -63,13 +70,14 @@ func (s *session) guards(b *Binding, d *Decision, refused *[]Denial) error {
 		return err
 	}
 	rules := objectRules{}
-	for i := range b.nodes {
-		outcomes, err := s.outcomes(b, id, &b.nodes[i], rules)
+	nodes := b.nodes()
+	for i := range nodes {
+		outcomes, err := s.outcomes(b, id, &nodes[i], rules)
 		if err != nil {
 			return err
 		}
 		if outcomes = s.refusing(b, outcomes, refused); len(outcomes) > 0 {
-			d.Guards = append(d.Guards, b.merge(&b.nodes[i], outcomes)...)
+			d.Guards = append(d.Guards, b.merge(&nodes[i], outcomes)...)
 		}
 	}
 	if len(d.Guards) == 0 || !s.engine.filter {
@@ -81,8 +89,10 @@ func (s *session) guards(b *Binding, d *Decision, refused *[]Denial) error {
 // outcomes asks the rules for every object type that the node's live uses may
 // have; nil where all are allowed.
 func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules objectRules) ([]outcome, error) {
+	if ok, err := s.allAllowed(b, id, n); ok || err != nil {
+		return nil, err
+	}
 	var out []outcome
-	guarded := false
 	for _, i := range n.uses {
 		u := &b.uses[i]
 		if !s.isLive(b, u.use) {
@@ -98,7 +108,7 @@ func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules o
 			ok, err := s.decide(b, id, u.use, at.verdict)
 			if err == nil && !ok {
 				o, err = s.denied(b, u.use, at, rules)
-				o.typ, guarded = typ, true
+				o.typ = typ
 			}
 			if err != nil {
 				return nil, err
@@ -106,10 +116,23 @@ func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules o
 			out = append(out, o)
 		}
 	}
-	if !guarded {
-		return nil, nil
-	}
 	return out, nil
+}
+
+// allAllowed is what outcomes asks of most nodes, without keeping anything.
+func (s *session) allAllowed(b *Binding, id *identityAnswer, n *boundNode) (bool, error) {
+	for _, i := range n.uses {
+		u := &b.uses[i]
+		if !s.isLive(b, u.use) {
+			continue
+		}
+		for j := range u.coords {
+			if ok, err := s.decide(b, id, u.use, u.coords[j].verdict); err != nil || !ok {
+				return false, err
+			}
+		}
+	}
+	return true, nil
 }
 
 // denied describes a position that no rule allows before the answer is there.
@@ -264,8 +287,9 @@ func (s *session) findDrops(b *Binding, d *Decision) error {
 	if s.engine.drops.empty() {
 		return nil
 	}
-	for i := range b.nodes {
-		n := &b.nodes[i]
+	nodes := b.nodes()
+	for i := range nodes {
+		n := &nodes[i]
 		if n.field.Definition == nil || n.field.Definition.Type.Elem == nil {
 			continue
 		}

@@ -40,11 +40,25 @@ func (s *Schema) CanonicalForm(document string, limits Limits) ([32]byte, error)
 	if err := c.order(); err != nil {
 		return [32]byte{}, err
 	}
-	fragments := slices.Clone(doc.Fragments)
+	return canonicalForm(doc.Operations[0], doc.Fragments, len(document)), nil
+}
+
+func canonicalForm(op *ast.OperationDefinition, fragments ast.FragmentDefinitionList, length int) [32]byte {
+	fragments = slices.Clone(fragments)
 	slices.SortFunc(fragments, func(a, b *ast.FragmentDefinition) int { return strings.Compare(a.Name, b.Name) })
-	p := printer{out: make([]byte, 0, len(document)), bare: true}
-	p.document(doc.Operations[0], fragments)
-	return sha256.Sum256(p.out), nil
+	p := printer{out: make([]byte, 0, length), bare: true}
+	p.document(op, fragments)
+	return sha256.Sum256(p.out)
+}
+
+// CanonicalForm is [Schema.CanonicalForm] of the document that the operation
+// was compiled from, without parsing it again; false where the document holds
+// other operations. A valid document has no fragment that nothing spreads.
+func (op *Operation) CanonicalForm() ([32]byte, bool) {
+	if !op.sole || len(op.Fragments) != op.Shape.Fragments {
+		return [32]byte{}, false
+	}
+	return canonicalForm(op.Definition, op.Fragments, len(op.Text)), true
 }
 
 // appendDocument prints an operation and its fragments, the shortest text that

@@ -206,6 +206,7 @@ func (c *compiler) operation(chosen int32, text string) (*Operation, error) {
 	d := &c.defs[chosen]
 	op := &Operation{
 		Schema: c.schema, Kind: d.op.Operation, Name: d.op.Name, Definition: d.op,
+		sole: len(c.defs) == c.fragmentCount+1,
 		Shape: Shape{
 			Depth: d.total.depth, Aliases: d.total.aliases, RootFields: d.total.rootFields,
 			Directives: d.total.directives, Tokens: c.tokens, Fragments: c.fragmentCount,

@@ -244,9 +244,12 @@ func FuzzCompile(f *testing.F) {
 		if fmt.Sprint(err) != fmt.Sprint(errAgain) {
 			t.Fatalf("first %v, then %v", err, errAgain)
 		}
-		_, errForm := c.schema.CanonicalForm(document, Limits{})
+		form, errForm := c.schema.CanonicalForm(document, Limits{})
 		if err != nil {
 			return
+		}
+		if got, ok := op.CanonicalForm(); ok != (errForm == nil) || ok && got != form {
+			t.Errorf("the operation's canonical form is %x, %v; the document's %x, %v", got, ok, form, errForm)
 		}
 		if errForm != nil && len(op.Definition.Name) == 0 {
 			t.Errorf("compiles but has no canonical form: %v", errForm)

@@ -37,6 +37,7 @@ type Operation struct {
 	Fragments  ast.FragmentDefinitionList
 
 	size int
+	sole bool // the document holds no other operation
 }
 
 // Size estimates, in bytes, what holding the operation keeps from the garbage

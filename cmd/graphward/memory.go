@@ -4,7 +4,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 
@@ -16,17 +18,69 @@ import (
 // kills. A limit in GOMEMLIMIT stands; without a cgroup limit there is none.
 func limitMemory(log zerolog.Logger) {
 	if v := os.Getenv("GOMEMLIMIT"); v != "" {
+		paceCollector(debug.SetMemoryLimit(-1))
 		log.Info().Str("gomemlimit", v).Msg("the memory limit is GOMEMLIMIT's")
 		return
 	}
 	allowed, file := cgroupMemory(os.DirFS("/"))
 	if allowed == 0 {
+		paceCollector(0)
 		log.Info().Msg("no memory limit: neither GOMEMLIMIT nor a cgroup sets one")
 		return
 	}
 	limit := allowed / 10 * 9
 	debug.SetMemoryLimit(limit)
+	paceCollector(limit)
 	log.Info().Int64("bytes", limit).Int64("cgroup_bytes", allowed).Str("file", file).Msg("the memory limit is 90 % of the cgroup's")
+}
+
+// heapFloor is up to where the heap may grow before garbage is collected, where
+// memory is not limited; else it is a sixteenth of the limit, if that is less.
+const heapFloor = 64 << 20
+
+// paceCollector lets garbage gather to heapFloor. Go collects whenever the heap
+// has doubled; a firewall that holds little doubles it many times a second, and
+// each time walks all cached plans. A GOGC in the environment stands.
+func paceCollector(limit int64) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	floor := int64(heapFloor)
+	if limit > 0 {
+		floor = min(floor, limit/16)
+	}
+	const smallest = 4 << 20 // the heap at which Go begins, at GOGC=100
+	p := &pacer{floor: floor, percent: max(100, int(100*floor/smallest))}
+	debug.SetGCPercent(p.percent)
+	p.watch()
+}
+
+// pacer sets GOGC after each collection so that the next one comes at the
+// floor, or at twice what is live where that is more.
+type pacer struct {
+	floor   int64
+	percent int
+}
+
+// watch uses that a finalizer runs after a collection has found its object
+// unused.
+func (p *pacer) watch() {
+	runtime.SetFinalizer(&struct{ p *pacer }{p}, func(*struct{ p *pacer }) {
+		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(sample)
+		if next := gcPercent(p.floor, int64(sample[0].Value.Uint64())); next != p.percent {
+			p.percent = next
+			debug.SetGCPercent(next)
+		}
+		p.watch()
+	})
+}
+
+// gcPercent is the GOGC with which a heap with so many live bytes grows to floor.
+// It is rounded, since each change stops the world for a moment.
+func gcPercent(floor, live int64) int {
+	percent := 100 * (floor - live) / max(live, 1<<20)
+	return int(min(max(100, percent/50*50), 6400))
 }
 
 // cgroupMemory returns the smallest memory limit, in bytes, on the way from

@@ -37,3 +37,20 @@ func TestCgroupMemory(t *testing.T) {
 		})
 	}
 }
+
+func TestGCPercent(t *testing.T) {
+	for _, c := range []struct {
+		floor, live int64
+		want        int
+	}{
+		{64 << 20, 0, 6400},
+		{64 << 20, 8 << 20, 700},
+		{64 << 20, 31 << 20, 100},
+		{64 << 20, 1 << 30, 100},
+		{1 << 20, 0, 100},
+	} {
+		if got := gcPercent(c.floor, c.live); got != c.want {
+			t.Errorf("%d live of %d: GOGC=%d, want %d", c.live, c.floor, got, c.want)
+		}
+	}
+}

@@ -31,14 +31,13 @@ type body struct {
 
 	client  *Client
 	ctx     context.Context
-	stop    func() bool
 	address string
 	timeout time.Duration
 }
 
 // begin arms what ends the body. A body of no bytes ends here.
-func (b *body) begin(c *Client, ctx context.Context, stop func() bool, address string, timeout time.Duration) {
-	b.client, b.ctx, b.stop, b.address, b.timeout = c, ctx, stop, address, timeout
+func (b *body) begin(c *Client, ctx context.Context, address string, timeout time.Duration) {
+	b.client, b.ctx, b.address, b.timeout = c, ctx, address, timeout
 	b.extra = c.options.MaxHeader
 	if b.form == formLength && b.left == 0 {
 		b.finish(io.EOF)
@@ -89,7 +88,7 @@ func (b *body) take(p []byte) (int, error) {
 		return n, nil
 	}
 	b.arm()
-	n, err := k.conn.Read(p)
+	n, err := k.read(p)
 	b.drawn += n
 	return n, err
 }
@@ -98,14 +97,13 @@ func (b *body) take(p []byte) (int, error) {
 // so that an answer in drips ends too.
 const progressBytes = 64 << 10
 
-// arm gives the peer its time for the next progressBytes. An error shows in
-// the read.
+// arm gives the peer its time for the next progressBytes.
 func (b *body) arm() {
 	if b.armed && b.drawn < progressBytes {
 		return
 	}
 	b.armed, b.drawn = true, 0
-	_ = b.conn.conn.SetReadDeadline(time.Now().Add(b.timeout))
+	b.conn.wanted = time.Now().Add(b.timeout)
 }
 
 // lastBuffered reports whether the body's end has been read already, without
@@ -208,7 +206,7 @@ func hexadecimal(s []byte) (n int64, ok bool) {
 func (b *body) finish(err error) error {
 	k := b.conn
 	b.conn = nil
-	running := b.stop()
+	running := k.leave()
 	if err == io.EOF {
 		b.err = err
 	} else {

@@ -130,8 +130,30 @@ func (c *Client) Do(ctx context.Context, r *http.Request, timeout time.Duration)
 	if err != nil {
 		return nil, &Error{Err: err}
 	}
+	res, err := c.exchange(ctx, *wire, r.Method, r.URL.Host, timeout)
+	if err != nil {
+		return nil, err
+	}
+	res.Request = r
+	return res, nil
+}
+
+// Post sends a POST to a target of host under ctx, as Do does. It keeps neither
+// header nor body. The answer has no Request.
+func (c *Client) Post(ctx context.Context, m *Message, timeout time.Duration) (*http.Response, error) {
+	wire := buffers.Get().(*[]byte)
+	defer release(wire)
+	var err error
+	*wire, err = m.append((*wire)[:0])
+	if err != nil {
+		return nil, &Error{Err: err}
+	}
+	return c.exchange(ctx, *wire, http.MethodPost, m.Host, timeout)
+}
+
+func (c *Client) exchange(ctx context.Context, wire []byte, method, host string, timeout time.Duration) (*http.Response, error) {
 	deadline := time.Now().Add(timeout)
-	address := hostPort(r.URL.Host)
+	address := hostPort(host)
 	for {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -140,39 +162,32 @@ func (c *Client) Do(ctx context.Context, r *http.Request, timeout time.Duration)
 		if err != nil {
 			return nil, failed(ctx, err, false)
 		}
-		stop := context.AfterFunc(ctx, k.abort)
-		n, err := k.conn.Write(*wire)
-		if err != nil {
-			stop()
+		k.enter(ctx, deadline)
+		n, stale, err := k.send(wire)
+		if stale || err != nil {
+			k.leave()
 			k.close()
-			if k.kept && n == 0 && ctx.Err() == nil {
+			if stale || k.kept && n == 0 && ctx.Err() == nil {
 				continue // dead since it was last used; the peer has seen nothing
 			}
 			return nil, failed(ctx, err, n > 0)
 		}
-		a, err := k.answer(r, c.options.MaxHeader)
+		a, err := k.answer(method, c.options.MaxHeader)
 		if err != nil {
-			stop()
+			k.leave()
 			k.close()
 			return nil, failed(ctx, err, true)
 		}
-		a.body.begin(c, ctx, stop, address, timeout)
+		a.body.begin(c, ctx, address, timeout)
 		return &a.response, nil
 	}
 }
 
-// take returns a kept connection that lives, or a new one, with its deadline set.
+// take returns a kept connection, or a new one.
 func (c *Client) take(ctx context.Context, address string, deadline time.Time) (*conn, error) {
-	for {
-		k := c.idle.get(address)
-		if k == nil {
-			break
-		}
-		if k.conn.SetDeadline(deadline) == nil && k.alive() {
-			k.kept = true
-			return k, nil
-		}
-		k.close()
+	if k := c.idle.get(address); k != nil {
+		k.kept = true
+		return k, nil
 	}
 	connect := time.Now().Add(c.options.Connect)
 	if deadline.Before(connect) {
@@ -182,10 +197,6 @@ func (c *Client) take(ctx context.Context, address string, deadline time.Time) (
 	defer cancel()
 	raw, err := c.dial(dialling, "tcp", address)
 	if err != nil {
-		return nil, err
-	}
-	if err := raw.SetDeadline(deadline); err != nil {
-		_ = raw.Close()
 		return nil, err
 	}
 	return newConn(raw), nil

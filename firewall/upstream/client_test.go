@@ -497,3 +497,67 @@ func BenchmarkDo(b *testing.B) {
 		})
 	}
 }
+
+// A peer that keeps a request waiting for longer than patience is waited for, and
+// its caller's leaving ends the wait all the same.
+func TestSlowAnswer(t *testing.T) {
+	begun := make(chan struct{}, 8)
+	hold := make(chan struct{})
+	p := newPeer(t, func(c net.Conn, r *http.Request, n int) bool {
+		begun <- struct{}{}
+		switch r.URL.Path {
+		case "/slow":
+			time.Sleep(3 * patience)
+		case "/never":
+			<-hold
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		return true
+	})
+	c := New(Options{})
+	defer c.Close()
+	defer close(hold)
+	host := p.listener.Addr().String()
+	for _, target := range []string{"/", "/slow", "/", "/slow"} {
+		res, err := c.Post(t.Context(), &Message{Host: host, Target: target, Body: []byte("{}")}, time.Minute)
+		if err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		if body, err := io.ReadAll(res.Body); string(body) != "{}" || err != nil {
+			t.Errorf("%s: %q, %v", target, body, err)
+		}
+		<-begun
+	}
+	if n := p.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	if _, err := c.Post(ctx, &Message{Host: host, Target: "/never", Body: []byte("{}")}, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A request that does not fit the socket at once arrives whole.
+func TestLargeRequest(t *testing.T) {
+	body := bytes.Repeat([]byte("x"), 16<<20)
+	got := make(chan int64, 1)
+	p := newPeer(t, func(c net.Conn, r *http.Request, n int) bool {
+		got <- r.ContentLength
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		return true
+	})
+	c := New(Options{})
+	defer c.Close()
+	res, err := c.Post(t.Context(), &Message{Host: p.listener.Addr().String(), Target: "/", Body: body}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if n := <-got; n != int64(len(body)) || res.StatusCode != http.StatusNoContent {
+		t.Errorf("%d bytes, status %d", n, res.StatusCode)
+	}
+}

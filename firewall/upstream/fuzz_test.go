@@ -30,9 +30,11 @@ func (c *canned) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (c *canned) Write(p []byte) (int, error)       { return len(p), nil }
-func (c *canned) Close() error                      { return nil }
-func (c *canned) SetDeadline(time.Time) error       { return nil }
+func (c *canned) Write(p []byte) (int, error) { return len(p), nil }
+func (c *canned) Close() error                { return nil }
+func (c *canned) SetDeadline(time.Time) error { return nil }
+
+func (*canned) SetWriteDeadline(time.Time) error    { return nil }
 func (c *canned) SetReadDeadline(t time.Time) error { return nil }
 
 // What the client takes, net/http takes too, and both read the same from it:

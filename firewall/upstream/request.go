@@ -41,13 +41,47 @@ func appendRequest(dst []byte, r *http.Request) (_ []byte, err error) {
 		host = r.URL.Host
 	}
 	target := r.URL.RequestURI()
-	if !token(r.Method) || !clean(host, false) || !clean(target, false) {
-		return dst, fmt.Errorf("the method, host or target of %s %s%s has a character that is not allowed", strconv.Quote(r.Method), host, target)
+	if dst, err = appendFields(dst, r.Method, target, host, r.Header); err != nil {
+		return dst, err
 	}
-	dst = append(append(dst, r.Method...), ' ')
+	if hasBody || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+		dst = append(dst, "Content-Length: "...)
+		dst = append(strconv.AppendInt(dst, r.ContentLength, 10), "\r\n"...)
+	}
+	dst = append(dst, "\r\n"...)
+	if !hasBody {
+		return dst, nil
+	}
+	return appendBody(dst, r)
+}
+
+// Message is a POST. Its slices and map are only read.
+type Message struct {
+	Host   string // with or without a port; both where it goes and what the field says
+	Target string // path and query
+	Header http.Header
+	Body   []byte
+}
+
+func (m *Message) append(dst []byte) ([]byte, error) {
+	dst, err := appendFields(dst, http.MethodPost, m.Target, m.Host, m.Header)
+	if err != nil {
+		return dst, err
+	}
+	dst = strconv.AppendInt(append(dst, "Content-Length: "...), int64(len(m.Body)), 10)
+	return append(append(dst, "\r\n\r\n"...), m.Body...), nil
+}
+
+// appendFields appends the request line and header, without what only the
+// client itself may set and without an empty User-Agent.
+func appendFields(dst []byte, method, target, host string, header http.Header) ([]byte, error) {
+	if !token(method) || !clean(host, false) || !clean(target, false) {
+		return dst, fmt.Errorf("the method, host or target of %s %s%s has a character that is not allowed", strconv.Quote(method), host, target)
+	}
+	dst = append(append(dst, method...), ' ')
 	dst = append(append(dst, target...), " HTTP/1.1\r\nHost: "...)
 	dst = append(append(dst, host...), "\r\n"...)
-	for name, values := range r.Header {
+	for name, values := range header {
 		switch name {
 		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection":
 			continue
@@ -66,15 +100,7 @@ func appendRequest(dst []byte, r *http.Request) (_ []byte, err error) {
 			dst = append(append(dst, value...), "\r\n"...)
 		}
 	}
-	if hasBody || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
-		dst = append(dst, "Content-Length: "...)
-		dst = append(strconv.AppendInt(dst, r.ContentLength, 10), "\r\n"...)
-	}
-	dst = append(dst, "\r\n"...)
-	if !hasBody {
-		return dst, nil
-	}
-	return appendBody(dst, r)
+	return dst, nil
 }
 
 func appendBody(dst []byte, r *http.Request) ([]byte, error) {

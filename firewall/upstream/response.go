@@ -19,7 +19,7 @@ const maxInformational = 8
 
 // answer reads header sections until one is final. MaxHeader bounds them
 // together.
-func (k *conn) answer(r *http.Request, maxHeader int) (*answer, error) {
+func (k *conn) answer(method string, maxHeader int) (*answer, error) {
 	left := maxHeader
 	for range maxInformational + 1 {
 		head, err := k.head(left)
@@ -28,7 +28,6 @@ func (k *conn) answer(r *http.Request, maxHeader int) (*answer, error) {
 		}
 		left -= len(head)
 		a := &answer{}
-		a.response.Request = r
 		if err := a.parse(head); err != nil {
 			return nil, err
 		}
@@ -37,7 +36,7 @@ func (k *conn) answer(r *http.Request, maxHeader int) (*answer, error) {
 		}
 		if a.response.StatusCode >= 200 {
 			a.body.conn = k
-			return a, a.frame(r.Method)
+			return a, a.frame(method)
 		}
 	}
 	return nil, malformed("too many informational answers")
