@@ -62,7 +62,7 @@ func (g *generation) admit(ctx context.Context, l budget.Ledger, holder, tier st
 	if !ok {
 		return admission{}, nil
 	}
-	var charges [2]budget.Charge
+	charges := new([2]budget.Charge) // the receipt keeps it
 	n := 0
 	if t.Requests.Amount > 0 {
 		charges[n] = budget.Charge{Key: budget.Key(holder, "requests"), Window: t.Requests, Amount: float64(calls), Final: final}
@@ -75,7 +75,7 @@ func (g *generation) admit(ctx context.Context, l budget.Ledger, holder, tier st
 	if n == 0 {
 		return admission{}, nil
 	}
-	receipt, err := l.Spend(ctx, append([]budget.Charge(nil), charges[:n]...))
+	receipt, err := l.Spend(ctx, charges[:n:n])
 	if err != nil {
 		return admission{}, err
 	}
@@ -107,7 +107,7 @@ func (g *generation) holder(id *identity.Identity, ip netip.Addr) string {
 // the tier limits it.
 func (f *Firewall) charge(ctx context.Context, g *generation, v *verdict, holder string, ip netip.Addr) (budget.Receipt, error) {
 	b := &g.config.Budgets
-	var charges []budget.Charge
+	charges := make([]budget.Charge, 0, 1)
 	if t, ok := b.Tiers[v.tier]; ok && t.Cost.Amount > 0 {
 		key := budget.Key(holder, "cost")
 		if v.apart {
@@ -162,8 +162,11 @@ func (f *Firewall) settle(ctx context.Context, r budget.Receipt, actual float64)
 	if len(r.Charges) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-	defer cancel()
+	if _, local := f.ledger.(*budget.Memory); !local { // which waits for nobody
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+		defer cancel()
+	}
 	var amounts []float64
 	if actual >= 0 {
 		amounts = make([]float64, len(r.Charges))

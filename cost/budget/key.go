@@ -23,6 +23,11 @@ const (
 // parts that differ in case, spaces or Unicode form are different holders, so only verified values may be passed.
 func Holder(kind Kind, parts ...string) string {
 	var b strings.Builder
+	n := len(kind) + 2
+	for _, part := range parts {
+		n += 1 + len(part)
+	}
+	b.Grow(n + 16) // for what is escaped
 	b.WriteByte('{')
 	appendEscaped(&b, string(kind))
 	for _, part := range parts {
@@ -49,18 +54,27 @@ func Key(holder, measure string, of ...string) string {
 
 func appendEscaped(b *strings.Builder, s string) {
 	const hex = "0123456789ABCDEF"
+	plain := 0 // s[plain:i] needs no escaping
 	for i := range len(s) {
 		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~/@", c) >= 0:
-			b.WriteByte(c)
-		default:
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
+		if unescaped[c] {
+			continue
 		}
+		b.WriteString(s[plain:i])
+		plain = i + 1
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
 	}
+	b.WriteString(s[plain:])
 }
+
+var unescaped = func() (t [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/@") {
+		t[c] = true
+	}
+	return t
+}()
 
 // IPPrefix is the address as a budget's holder: an IPv4 address whole ("192.0.2.1/32"), an IPv6 address by its /64
 // ("2001:db8::/64"), which is what one subscriber commonly has to himself. IPv4 in IPv6 counts as IPv4; zones are dropped. The zero Addr is "", a holder of its own.
@@ -77,5 +91,6 @@ func IPPrefix(addr netip.Addr) string {
 	if err != nil { // not reached: bits fit a valid address
 		return ""
 	}
-	return prefix.String()
+	var text [64]byte
+	return string(prefix.AppendTo(text[:0]))
 }
