@@ -184,3 +184,20 @@ func TestNewMask(t *testing.T) {
 		t.Errorf("hash with a short key: %v", err)
 	}
 }
+
+// TestMaskImport: a call of the library's mask functions reads no entry point,
+// though the name of the import is one; else every rule would be compiled twice.
+func TestMaskImport(t *testing.T) {
+	for text, want := range map[string]bool{
+		"import data.graphward.lib.mask\nmask.User.id := mask.keep_last(4)": false,
+		"allow.User.id if mask.User.id == 1":                                true,
+	} {
+		m, err := ast.ParseModuleWithOpts("p.rego", "package graphward\nimport rego.v2\n"+text, ast.ParserOptions{RegoVersion: ast.RegoV1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := entryPointsRead(map[string]*ast.Module{"p.rego": m}); got != want {
+			t.Errorf("%s: reads an entry point: %v", text, got)
+		}
+	}
+}
