@@ -19,5 +19,13 @@ func SetBackgroundSize(n int64) (undo func()) {
 	return func() { backgroundSize = old }
 }
 
+// SetMinPoll changes how often a store may be asked; the function that it
+// returns undoes it.
+func SetMinPoll(d time.Duration) (undo func()) {
+	old := minPoll
+	minPoll = d
+	return func() { minPoll = old }
+}
+
 // Manifests is the set that serves.
 func (f *Firewall) Manifests() *persisted.Set { return f.current.Load().store }

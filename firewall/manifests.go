@@ -37,9 +37,10 @@ const (
 	defaultURLPoll      = time.Minute
 	defaultRedisPoll    = 10 * time.Second
 	fetchTimeout        = time.Minute
-	// minPoll keeps a fleet from asking its store without pause.
-	minPoll = time.Second
 )
+
+// minPoll keeps a fleet from asking its store without pause.
+var minPoll = time.Second
 
 // backgroundSize is how many bytes of manifest files, without an index that
 // vouches for them, may delay the start; more are loaded while the firewall

@@ -124,6 +124,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // large, or a server that fails leaves the last good one, which a reload for
 // another reason keeps too.
 func TestManifestByURL(t *testing.T) {
+	defer firewall.SetMinPoll(time.Millisecond)()
 	o := &origin{content: `{"one":"{ posts { id } }"}`}
 	server := httptest.NewServer(o)
 	defer server.Close()
@@ -196,6 +197,7 @@ func TestManifestURLMustAnswerOnce(t *testing.T) {
 // What publish writes to Redis is served by firewalls that run, version by
 // version, with its index; when Redis goes the last version stays.
 func TestManifestByRedis(t *testing.T) {
+	defer firewall.SetMinPoll(time.Millisecond)()
 	server := miniredis.RunT(t)
 	url := "redis://" + server.Addr()
 	m := firewall.ManifestConfig{Redis: url, Name: "web", Poll: firewall.Duration(10 * time.Millisecond)}
