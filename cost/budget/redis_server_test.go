@@ -54,11 +54,12 @@ func startRedis(t testing.TB, binary string, args ...string) *server {
 	return s
 }
 
-// startSentinel starts a sentinel that alone decides when a primary named "budgets" is replaced.
+// startSentinel starts a sentinel that alone decides when a primary named "budgets" is replaced. An attempt that finds no replica fit, as on
+// a busy machine, is repeated after twice the failover-timeout, which would be six minutes.
 func startSentinel(t testing.TB, binary string, primary *server) *server {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor budgets 127.0.0.1 %d 1\nsentinel down-after-milliseconds budgets 300\n", primary.port)
+	text := fmt.Sprintf("sentinel monitor budgets 127.0.0.1 %d 1\nsentinel down-after-milliseconds budgets 300\nsentinel failover-timeout budgets 1000\n", primary.port)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -151,18 +152,37 @@ func startCluster(t testing.TB, binary string) *server {
 // command sends one command outside the ledger and returns the first line of the answer.
 func (s *server) command(args ...string) string {
 	s.t.Helper()
+	return s.commands(args)
+}
+
+// replicate returns when a replica has all that the server was told before. WAIT is about the writes of its own connection, so that
+// connection writes.
+func (s *server) replicate() {
+	s.t.Helper()
+	if n := s.commands([]string{"SET", "replicate", ""}, []string{"WAIT", "1", strconv.FormatInt(patience.Milliseconds(), 10)}); n != ":1" {
+		s.t.Fatalf("not replicated: %s", n)
+	}
+}
+
+// commands sends commands over one connection and returns the first line of the last answer; the others must be of one line.
+func (s *server) commands(commands ...[]string) string {
+	s.t.Helper()
 	conn, err := net.Dial("tcp", s.addr())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "*%d\r\n", len(args))
-	for _, arg := range args {
-		fmt.Fprintf(conn, "$%d\r\n%s\r\n", len(arg), arg)
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil || strings.HasPrefix(line, "-") {
-		s.t.Fatalf("%v: %s, %v", args, line, err)
+	answers := bufio.NewReader(conn)
+	var line string
+	for _, args := range commands {
+		fmt.Fprintf(conn, "*%d\r\n", len(args))
+		for _, arg := range args {
+			fmt.Fprintf(conn, "$%d\r\n%s\r\n", len(arg), arg)
+		}
+		line, err = answers.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, "-") {
+			s.t.Fatalf("%v: %s, %v", args, line, err)
+		}
 	}
 	return strings.TrimSpace(line)
 }
