@@ -408,7 +408,7 @@ type ResponsesConfig struct {
 	Suggestions string `yaml:"suggestions"`
 	// Status of a refusal to a client that takes application/json alone: ok (200) or code.
 	LegacyStatus string `yaml:"legacy_status"`
-	// Answer denied and unknown fields alike. Not built yet.
+	// Answer a field that is denied beforehand exactly as one that does not exist; with on_deny: filter too it refuses the operation. Records and explain tell them apart.
 	HideDenied bool `yaml:"hide_denied"`
 	// check: an answer whose data does not fit the operation is UPSTREAM_ERROR. off: only what leads to a guarded field is looked at.
 	Shape string `yaml:"shape"`

@@ -159,6 +159,9 @@ func (x *exchange) refuseCall(rec *audit.Record, r *Refusal) {
 // refusal is what the client is told. Where it may know more
 // (responses.explain), extensions.graphward has stage, coordinate and rule.
 func (x *exchange) refusal(rec *audit.Record, r *Refusal) *gqlhttp.Refusal {
+	if r.told != nil {
+		r = r.told
+	}
 	out := &gqlhttp.Refusal{RetryAfter: r.RetryAfter, Challenge: r.Challenge, Allow: r.Allow}
 	switch r.Code {
 	case gqlhttp.CodeRequestTimeout, gqlhttp.CodeBodyLimit:

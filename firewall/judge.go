@@ -103,6 +103,22 @@ func (j *judge) call(ctx context.Context, c *gqlhttp.Call, method string, who *c
 
 // document is call once the document is known.
 func (j *judge) document(ctx context.Context, doc document, c *gqlhttp.Call, method string, who *caller, batchCost float64) (v *verdict, ok bool) {
+	v, ok = j.decide(ctx, doc, c, method, who, batchCost)
+	if !j.hides() || j.collect {
+		return v, ok
+	}
+	told := j.hidden(ctx, v, doc.text, c.OperationName, who)
+	switch {
+	case told == nil:
+	case len(j.refusals) > 0:
+		j.refusals[0].told = told
+	default:
+		j.refusals = append(j.refusals, told)
+	}
+	return v, ok && told == nil
+}
+
+func (j *judge) decide(ctx context.Context, doc document, c *gqlhttp.Call, method string, who *caller, batchCost float64) (v *verdict, ok bool) {
 	g := j.g
 	p, err := j.plan(doc.text, c.OperationName)
 	if err != nil {
@@ -162,6 +178,9 @@ func (j *judge) authorize(ctx context.Context, v *verdict, who *caller, batchCos
 	}
 	v.readsSubject = d.ReadsSubject || d.ReadsRequest
 	if !d.Allowed && j.refuse(StageAuthorize, &deniedError{d.Denials}) {
+		return false
+	}
+	if denials := j.unfiltered(d.Guards); len(denials) > 0 && j.refuse(StageAuthorize, &deniedError{denials}) {
 		return false
 	}
 	return j.protect(ctx, v, d, who, batchCost)

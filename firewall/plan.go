@@ -32,6 +32,8 @@ type plan struct {
 	hash   string // of the canonical text, hexadecimal
 	// substitutes are what is forwarded where guards change the document.
 	substitutes substitutes
+	// known are the views of the schema under which the document is valid.
+	known knownTo
 }
 
 // compiled is the part of a plan that depends on schema and limits alone, so

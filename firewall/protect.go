@@ -121,6 +121,9 @@ func (j *judge) protect(ctx context.Context, v *verdict, d *policy.Decision, who
 	}
 	p := &protection{local: local, withhold: len(d.Guards) > 0 && j.g.config.Policy.OnDeny != "filter"}
 	p.guards = j.enforced(p, d.Guards)
+	if j.hides() {
+		p.guards = plain(p.guards)
+	}
 	p.alters = len(p.guards)+len(p.local) > 0
 	if !p.alters && !check {
 		return true

@@ -57,6 +57,9 @@ type Refusal struct {
 	Exceeded *budget.ExceededError
 	// Cause is for the operator only.
 	Cause error
+	// told is what the client is told in place of this; nil: this. Records and
+	// metrics have the truth.
+	told *Refusal
 }
 
 // refuse is the only mapping from errors to what a client sees. An error that

@@ -392,7 +392,6 @@ func (c *Config) validateResponses(v *validation) {
 	v.oneOf("responses.errors", r.Errors, "mask", "pass")
 	v.oneOf("responses.suggestions", r.Suggestions, "strip", "pass")
 	v.oneOf("responses.legacy_status", r.LegacyStatus, "ok", "code")
-	v.notYet(r.HideDenied, "responses.hide_denied", "answering denied and unknown fields alike")
 	v.oneOf("responses.shape", r.Shape, "off", "check")
 	for i, name := range r.Headers.Remove {
 		v.headerName(fmt.Sprintf("responses.headers.remove[%d]", i), name)

@@ -25,6 +25,8 @@ type keptView struct {
 	digest [32]byte
 	once   sync.Once
 	view   *schema.View
+	known  sync.Once
+	names  *schema.View // what documents may name, for responses.hide_denied
 }
 
 // get returns the view of a visibility. It is built once, however many ask.
@@ -32,6 +34,13 @@ func (v *views) get(s *schema.Schema, shown *policy.Visibility) *schema.View {
 	k := v.kept(shown.Digest())
 	k.once.Do(func() { k.view = s.View(shown.Field) })
 	return k.view
+}
+
+// names returns what documents may name under a visibility.
+func (v *views) names(s *schema.Schema, shown *policy.Visibility) *schema.View {
+	k := v.kept(shown.Digest())
+	k.known.Do(func() { k.names = s.Known(shown.Field) })
+	return k.names
 }
 
 func (v *views) kept(digest [32]byte) *keptView {

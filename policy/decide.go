@@ -57,6 +57,8 @@ type Denial struct {
 	// Path is the response path of the first field use concerned; nil for
 	// DenyOperation.
 	Path []string
+	// Field is the node of that use; nil for DenyOperation.
+	Field *gql.Field
 	// Rule decided; zero when no rule governs the coordinate.
 	Rule Rule
 	// Reads lists the input paths that the rule can read, for records that
@@ -64,6 +66,13 @@ type Denial struct {
 	Reads []string
 
 	use int32 // indexes the operation's uses
+}
+
+// Plain is the denial of a field with the code and message of one for which the
+// policy names none.
+func (d Denial) Plain() Denial {
+	d.Code, d.Message = CodeForbidden, fieldMessage(d.Coordinate)
+	return d
 }
 
 // Decision is the answer for one request. It may be shared between requests:
@@ -340,7 +349,7 @@ func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
 		use := b.ruled[i]
 		err := s.eachValueOf(b, use, func(kind Kind, coordinate string, c *class, ok bool) error {
 			if !ok {
-				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Rule: c.rule(), Reads: c.paths, use: use})
+				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, Rule: c.rule(), Reads: c.paths, use: use})
 			}
 			return nil
 		})
@@ -466,7 +475,7 @@ func (s *session) introspectionDenials(b *Binding, out *[]Denial) error {
 			return err
 		}
 		if !ok {
-			d := Denial{Kind: DenyIntrospection, Coordinate: b.op.Uses[use].Coordinate(), Path: b.op.Path(int(use))}
+			d := Denial{Kind: DenyIntrospection, Coordinate: b.op.Uses[use].Coordinate(), Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field}
 			if s.engine.introspection != nil {
 				d.Rule, d.Reads = s.engine.introspection.rule(), s.engine.introspection.paths
 			}

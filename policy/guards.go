@@ -137,7 +137,7 @@ func (s *session) allAllowed(b *Binding, id *identityAnswer, n *boundNode) (bool
 
 // denied describes a position that no rule allows before the answer is there.
 func (s *session) denied(b *Binding, use int32, at *boundCoordinate, rules objectRules) (outcome, error) {
-	o := outcome{denied: true, denial: Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use)), use: use}}
+	o := outcome{denied: true, denial: Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, use: use}}
 	if c := s.engine.decidedBy(at.coordinate); c != nil {
 		o.denial.Rule, o.denial.Reads = c.rule(), c.paths
 	}

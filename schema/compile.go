@@ -128,6 +128,7 @@ func parseError(err error) error {
 // compiler is the working memory of one Compile. Nothing in it outlives the call.
 type compiler struct {
 	schema *Schema
+	view   *View // what the reader knows of the schema; nil: all of it
 	types  *typeTable
 	limits Limits
 	// allowance bounds the steps of the merger, and those of the walker.
@@ -179,7 +180,7 @@ func (c *compiler) release() {
 	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
 	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]
 	c.walks, c.visits, c.nesting = 0, 0, 0
-	c.schema, c.types, c.current, c.source = nil, nil, nil, runeCursor{}
+	c.schema, c.view, c.types, c.current, c.source = nil, nil, nil, nil, runeCursor{}
 	c.merger.release()
 	c.walker.release()
 	compilers.Put(c)

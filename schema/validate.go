@@ -85,7 +85,7 @@ func (c *compiler) validateDefinition(d *definition) error {
 
 func (c *compiler) validateFragment(d *definition) error {
 	f := d.frag
-	typ := c.types.types[f.TypeCondition]
+	typ := c.typeNamed(f.TypeCondition)
 	if typ == nil {
 		return unknownType(f.TypeCondition, f.Position)
 	}
@@ -159,9 +159,8 @@ func (c *compiler) validateSet(start, end int32, parent *typeInfo) (lists int, e
 func (c *compiler) validateField(i int32, n *node) (lists int, err error) {
 	f, parent := n.field, n.parent
 	info := parent.fields[f.Name]
-	if info == nil {
-		return 0, invalidAt("FieldsOnCorrectType", f.Position,
-			"Cannot query field "+quoted(f.Name)+" on type "+quoted(parent.def.Name)+".")
+	if info == nil || c.view != nil && c.view.hidden[info.def] {
+		return 0, UnknownField(parent.def.Name, f)
 	}
 	n.info, n.typ = info, info.typ
 	f.Definition, f.ObjectDefinition = info.def, parent.def
@@ -200,7 +199,7 @@ func (c *compiler) validateInline(i int32, n *node) (lists int, err error) {
 	n.typ = n.parent
 	f.ObjectDefinition = n.parent.def
 	if f.TypeCondition != "" {
-		typ := c.types.types[f.TypeCondition]
+		typ := c.typeNamed(f.TypeCondition)
 		if typ == nil {
 			return 0, unknownType(f.TypeCondition, f.Position)
 		}
@@ -314,6 +313,20 @@ func constantCondition(list ast.DirectiveList) (skipped, conditional bool) {
 		}
 	}
 	return skipped, conditional
+}
+
+// UnknownField is the refusal of a field that the type does not have.
+func UnknownField(typ string, f *ast.Field) error {
+	return invalidAt("FieldsOnCorrectType", f.Position, "Cannot query field "+quoted(f.Name)+" on type "+quoted(typ)+".")
+}
+
+// typeNamed returns the type that a document names; nil where the reader knows
+// of none.
+func (c *compiler) typeNamed(name string) *typeInfo {
+	if c.view != nil && !c.view.shown[name] {
+		return nil
+	}
+	return c.types.types[name]
 }
 
 func unknownType(name string, at *ast.Position) error {

@@ -29,7 +29,7 @@ func (c *compiler) validateVariables(op *ast.OperationDefinition) error {
 				"There can be only one variable named "+quoted("$"+v.Variable)+".")
 		}
 		c.variables[v.Variable] = int32(i)
-		typ := c.types.types[v.Type.Name()]
+		typ := c.typeNamed(v.Type.Name())
 		if typ == nil {
 			return unknownType(v.Type.Name(), v.Type.Position)
 		}

@@ -37,6 +37,50 @@ func (s *Schema) View(visible func(object, field string) bool) *View {
 		v.hide(visible)
 	}
 	v.bare = v.empty()
+	v.collect()
+	return v
+}
+
+// Known returns the schema as documents may name it that are told nothing of the
+// fields of object types for which visible is false. It has more than View:
+// fields that lead to types of which nothing is visible, and the fields of an
+// interface that any of its object types has. Such a document can be answered.
+func (s *Schema) Known(visible func(object, field string) bool) *View {
+	v := &View{schema: s, shown: map[string]bool{}, hidden: map[*ast.FieldDefinition]bool{}}
+	v.hideFields(visible)
+	for _, def := range s.ast.Types {
+		if def.Kind != ast.Interface {
+			continue
+		}
+		for _, f := range def.Fields {
+			if !v.someShows(def, f) {
+				v.hidden[f] = true
+			}
+		}
+	}
+	v.bare = v.empty()
+	for name := range v.bare {
+		if def := s.ast.Types[name]; def.Kind == ast.Interface && len(v.possible(def)) > 0 {
+			delete(v.bare, name)
+		}
+	}
+	v.collect()
+	return v
+}
+
+// someShows reports whether any object type of the interface shows f.
+func (v *View) someShows(def *ast.Definition, f *ast.FieldDefinition) bool {
+	for i := range v.schema.possible[def.Name].All {
+		if own := v.schema.member(v.schema.objects[i], f.Name); own != nil && !v.hidden[own] {
+			return true
+		}
+	}
+	return false
+}
+
+// collect fills in what is shown, once it is known what is hidden and bare.
+func (v *View) collect() {
+	s := v.schema
 	v.reach()
 	for name := range v.shown {
 		v.types = append(v.types, s.ast.Types[name])
@@ -48,23 +92,24 @@ func (s *Schema) View(visible func(object, field string) bool) *View {
 		}
 	}
 	slices.SortFunc(v.directives, func(a, b *ast.DirectiveDefinition) int { return strings.Compare(a.Name, b.Name) })
-	return v
+}
+
+// Validate compiles a document for a reader who knows the view alone: what is not
+// in it is refused as unknown, in the words, at the place and in the order of
+// [Schema.Compile]. The errors are Compile's; nil: the document is valid.
+func (v *View) Validate(document, operationName string, limits Limits) error {
+	c := compilers.Get().(*compiler)
+	defer c.release()
+	c.view = v
+	_, err := c.compile(v.schema, document, operationName, limits.orDefaults())
+	return err
 }
 
 // hide finds the hidden fields: those that visible refuses, then, as long as
 // there are any, those of types that have nothing left to show.
 func (v *View) hide(visible func(object, field string) bool) {
 	s := v.schema
-	for _, def := range s.objects {
-		if reserved(def.Name) {
-			continue
-		}
-		for _, f := range def.Fields {
-			if !reserved(f.Name) && !visible(def.Name, f.Name) {
-				v.hidden[f] = true
-			}
-		}
-	}
+	v.hideFields(visible)
 	for again := true; again; {
 		again = false
 		empty := v.empty()
@@ -77,6 +122,20 @@ func (v *View) hide(visible func(object, field string) bool) {
 				if !v.hidden[f] && !reserved(f.Name) && (empty[f.Type.Name()] || def.Kind == ast.Interface && v.missing(def, f)) {
 					v.hidden[f], again = true, true
 				}
+			}
+		}
+	}
+}
+
+// hideFields hides the fields of object types that visible refuses.
+func (v *View) hideFields(visible func(object, field string) bool) {
+	for _, def := range v.schema.objects {
+		if reserved(def.Name) {
+			continue
+		}
+		for _, f := range def.Fields {
+			if !reserved(f.Name) && !visible(def.Name, f.Name) {
+				v.hidden[f] = true
 			}
 		}
 	}
