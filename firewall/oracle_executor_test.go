@@ -39,8 +39,9 @@ type ruling struct {
 
 // pathError is an error of the answer.
 type pathError struct {
-	path []any
-	ours bool
+	path    []any
+	ours    bool
+	message string
 }
 
 // executor answers one operation. A nil rule allows everything: the backend.
@@ -52,6 +53,7 @@ type executor struct {
 	fails  map[string]bool // coordinates whose value is an error upstream
 	rule   func(position) ruling
 	errors []pathError
+	plant  *planting // nil: every value is what rules read
 }
 
 // failure is a null where none may be; it makes what is around it null.
@@ -60,6 +62,9 @@ type failure struct{ err pathError }
 // run answers {"data":…,"errors":…}; errors have their paths and whether they are ours.
 func (e *executor) run(op *ast.OperationDefinition) (data string, errs []pathError) {
 	root := object{e.schema.Query.Name, 0}
+	if op.Operation == ast.Mutation {
+		root.typ = e.schema.Mutation.Name
+	}
 	data, _, fail := e.selection(root, []ast.SelectionSet{op.SelectionSet}, nil)
 	if fail != nil {
 		e.errors, data = []pathError{fail.err}, "null"
@@ -201,18 +206,27 @@ func (e *executor) field(o object, nodes []*ast.Field, path []any) (text string,
 	if e.rule != nil {
 		r = e.rule(position{[2]string{o.typ, def.Name}, o, args, def})
 	}
+	secret := ""
+	if e.plant != nil {
+		secret = e.plant.enter(position{[2]string{o.typ, def.Name}, o, args, def}, e.digest(o, def.Name, args))
+		defer e.plant.leave()
+	}
 	switch {
 	case r.denied && r.whole != nil:
 		return *r.whole, false, nil
 	case r.denied && r.mask == nil:
-		err := pathError{path, true}
+		err := pathError{path: path, ours: true}
 		if def.Type.NonNull {
 			return "", true, &failure{err}
 		}
 		e.errors = append(e.errors, err)
 		return "null", true, nil
 	case e.fails[o.typ+"."+def.Name]:
-		e.errors = append(e.errors, pathError{path, false})
+		err := pathError{path: path, message: secret}
+		if e.plant != nil && def.Type.NonNull {
+			return "", false, &failure{err}
+		}
+		e.errors = append(e.errors, err)
 		return "null", false, nil
 	}
 	var sets []ast.SelectionSet
@@ -269,6 +283,9 @@ func (c *completion) present(t *ast.Type, n uint64, path []any, top bool) (strin
 	def := e.schema.Types[t.NamedType]
 	if !def.IsCompositeType() {
 		leaf := leafOf(def, n)
+		if e.plant != nil {
+			leaf = e.plant.leaf(def, n)
+		}
 		if c.ruling.mask != nil {
 			leaf = c.ruling.mask(leaf)
 		}

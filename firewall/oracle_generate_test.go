@@ -297,6 +297,8 @@ func (o *operationWriter) field(def *ast.Definition, depth int) string {
 			value = pick(g, "", "", "1", "3", "null", o.variable("n"))
 		case "short":
 			value = pick(g, "", "", "true", "false")
+		case "text":
+			value = `"1"`
 		case "kind":
 			value = pick(g, "", "A", "B", "null")
 		}

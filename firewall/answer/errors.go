@@ -3,6 +3,7 @@ package answer
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"strconv"
 
@@ -146,6 +147,20 @@ func (w *walker) region() {
 	binary.LittleEndian.PutUint32(w.regions[at:], uint32(len(w.regions)-at-4))
 }
 
+var passSeed = maphash.MakeSeed()
+
+// pass notes that the position at hand is there and may be seen.
+func (w *walker) pass() {
+	if !w.upstream.possible() {
+		return
+	}
+	if w.passed == nil {
+		w.passed = map[uint64]struct{}{}
+	}
+	w.scratch = appendPath(w.scratch[:0], w.path)
+	w.passed[maphash.Bytes(passSeed, w.scratch)] = struct{}{}
+}
+
 // drop notes that an element of the list at hand is left out; its index is the
 // last step.
 func (w *walker) drop(index int) {
@@ -244,12 +259,19 @@ func (w *walker) errors(raw []byte, dataNull bool) ([]byte, error) {
 	var kept []byte
 	changed := len(w.errs) > 0
 	count := 0
+	said := map[string]bool{} // of errors that were made of several
 	for i := range w.upstream.list {
 		e := &w.upstream.list[i]
-		text, ok := w.keep(e, removed)
+		text, ok, err := w.keep(e, removed)
+		if err != nil {
+			return nil, err
+		}
 		changed = changed || !ok || len(text) != len(e.raw) || !bytes.Equal(text, e.raw)
-		if !ok {
+		if !ok || said[string(text)] {
 			continue
+		}
+		if bytes.HasPrefix(text, []byte(hiddenError)) {
+			said[string(text)] = true
 		}
 		if count++; count > 1 {
 			kept = append(kept, ',')
@@ -312,27 +334,33 @@ func (w *walker) removals() map[string]bool {
 	return set
 }
 
+// hiddenError begins an error that takes the place of one that may not be read.
+const hiddenError = `{"message":"` + gqlhttp.MaskedMessage + `","extensions":{"code":"` + gqlhttp.MaskedCode + `"},"path":`
+
 // keep returns an error of the upstream's as the client may see it, or false:
-// it is about what the firewall asked for, or about a region that is gone.
-func (w *walker) keep(e *upstreamError, removed map[string]bool) ([]byte, bool) {
+// it is about what the firewall asked for, or about a region that is gone. What
+// it says of a guarded position that the answer does not hold, because what
+// encloses it is null, is not told: no rule has decided who may read that.
+func (w *walker) keep(e *upstreamError, removed map[string]bool) (text []byte, ok bool, err error) {
 	if e.own {
-		return nil, false
+		return nil, false, nil
 	}
 	if e.path == nil {
-		return e.raw, true
+		return e.raw, true, nil
 	}
-	moved := false
+	if removed[""] {
+		return nil, false, nil
+	}
+	moved, hidden := false, 0 // hidden: how much of the path may be told
 	path := slices.Clone(e.path)
 	var key []byte
-	if removed[""] {
-		return nil, false
-	}
+	places := []*place{w.shape.root}
 	for i := range path {
 		if path[i].key == "" {
 			for _, gone := range w.dropped[string(key)] {
 				switch {
 				case gone == e.path[i].in:
-					return nil, false
+					return nil, false, nil
 				case gone < e.path[i].in:
 					path[i].out--
 					moved = true
@@ -341,14 +369,27 @@ func (w *walker) keep(e *upstreamError, removed map[string]bool) ([]byte, bool) 
 		}
 		key = appendPath(key, e.path[i:i+1])
 		if removed[string(key)] {
-			return nil, false
+			return nil, false, nil
+		}
+		if path[i].key == "" || hidden > 0 {
+			continue
+		}
+		guarded := false
+		if guarded, places, err = w.shape.guarded(places, path[i].key); err != nil {
+			return nil, false, err
+		}
+		if _, passed := w.passed[maphash.Bytes(passSeed, key)]; guarded && !passed {
+			hidden = i + 1
 		}
 	}
-	if !moved {
-		return e.raw, true
+	switch {
+	case hidden > 0:
+		return append(appendPathJSON([]byte(hiddenError), path[:hidden]), '}'), true, nil
+	case !moved:
+		return e.raw, true, nil
 	}
 	out := appendPathJSON(slices.Clone(e.raw[:e.begin]), path)
-	return append(out, e.raw[e.end:]...), true
+	return append(out, e.raw[e.end:]...), true, nil
 }
 
 // maskErrors applies responses.errors to the value of errors.

@@ -107,6 +107,9 @@ type walker struct {
 	// list, by the list's key.
 	regions []byte
 	dropped map[string][]int
+	// passed are the hashes of the positions that were there and may be seen.
+	passed  map[uint64]struct{}
+	scratch []byte
 
 	upstream upstreamErrors
 	judging
@@ -576,12 +579,15 @@ func (w *walker) members(o *object, base int) (failed bool, err error) {
 
 // member rewrites the value of a field that the upstream answered.
 func (w *walker) member(f *field, base int, counted *tally) (failed bool, err error) {
-	if !f.walked() {
+	if !f.walked() && !f.noted {
 		counted.add(f, false)
 		return false, w.raw(true)
 	}
 	w.path = append(w.path, step{key: f.key})
 	denied := f.guard >= 0 && (f.judge < 0 || !w.allowed[base+int(f.judge)])
+	if f.noted && (!denied || w.opts.Observe && w.opts.Guards[f.guard].Mask == nil) {
+		w.pass()
+	}
 	masked := denied && w.opts.Guards[f.guard].Mask != nil
 	switch {
 	case masked && w.opts.Guards[f.guard].Position:

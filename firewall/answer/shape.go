@@ -63,6 +63,7 @@ type field struct {
 	judge  int32  // of the object; -1: there is none
 	cut    bool   // not asked for, put in
 	drop   bool   // denied items are left out
+	noted  bool   // whether it may be seen is not the same everywhere: errors need to know where it was
 	sub    *place // nil for leaves
 	within reach  // what the value leads to
 }
@@ -137,6 +138,7 @@ func (s *shape) object(p *place, typ int) (*object, error) {
 	def := s.plan.op.Schema.Objects()[typ]
 	for i := range o.fields {
 		s.complete(o, &o.fields[i], def, typ)
+		o.fields[i].noted = o.fields[i].noted || p.single < 0
 		o.deeper = o.deeper || o.fields[i].sub != nil && o.fields[i].within.judged
 		if o.fields[i].cut {
 			o.cuts = append(o.cuts, int32(i))
@@ -208,6 +210,7 @@ func (s *shape) complete(o *object, f *field, def *ast.Definition, typ int) {
 	for _, n := range f.nodes {
 		f.cut = f.cut && p.cut[n]
 		f.within.add(p.below[n])
+		f.noted = f.noted || len(p.at[n]) > 0
 		for _, i := range p.at[n] {
 			if f.guard < 0 && p.guards[i].types.Has(typ) {
 				f.guard = i
@@ -253,6 +256,32 @@ func (s *shape) place(f *field) *place {
 	}
 	s.places[string(s.key)] = p
 	return p
+}
+
+// guarded reports whether a guard may govern the field of a response key in one
+// of the places, and the places that its value may be.
+func (s *shape) guarded(places []*place, key string) (yes bool, below []*place, err error) {
+	for _, p := range places {
+		for typ := range s.plan.op.Schema.Objects() {
+			if typ != p.single && (p.single >= 0 || !s.plan.op.Schema.Possible(p.typ.Name).Has(typ)) {
+				continue
+			}
+			o, err := s.object(p, typ)
+			if err != nil {
+				return false, nil, err
+			}
+			i := o.find([]byte(key), 0)
+			if i < 0 {
+				continue
+			}
+			f := &o.fields[i]
+			yes = yes || f.guard >= 0
+			if f.sub != nil && f.within.touched && !slices.Contains(below, f.sub) {
+				below = append(below, f.sub)
+			}
+		}
+	}
+	return yes, below, nil
 }
 
 // find returns the index of a response key among the object's fields, -1 when it
