@@ -32,6 +32,12 @@ type metrics struct {
 	allowedDuration prometheus.Observer
 	estimatedBy     sync.Map // name of an operation -> prometheus.Observer
 
+	// What every refused one needs.
+	refusedCount    prometheus.Counter
+	refusedDuration prometheus.Observer
+	refusedBy       sync.Map // code -> prometheus.Counter
+	reportedBy      sync.Map // code -> prometheus.Counter
+
 	current      prometheus.Gauge
 	panics       prometheus.Counter
 	auditFailed  prometheus.Counter
@@ -70,6 +76,7 @@ func newMetrics() *metrics {
 		prometheus.ExponentialBuckets(0.25, 2, 12), "operation")
 	m.reloads = counter("reloads_total", "Reloads by result: success, failure.", "result")
 	m.allowed, m.allowedDuration = m.requests.WithLabelValues(audit.Allowed), m.duration.WithLabelValues(audit.Allowed)
+	m.refusedCount, m.refusedDuration = m.requests.WithLabelValues(audit.Refused), m.duration.WithLabelValues(audit.Refused)
 	m.reloads.WithLabelValues("success")
 	m.reloads.WithLabelValues("failure")
 	m.certificates = counter("certificate_reloads_total", "Changed certificate files by config key (tls, upstream.tls) and result: success, failure.", "key", "result")
@@ -100,7 +107,18 @@ func (m *metrics) auditLog(l *audit.Log) {
 func (m *metrics) generation(g *generation) { m.current.Set(float64(g.number)) }
 
 func (m *metrics) refused(code string) {
-	m.refusals.WithLabelValues(tableCode(code)).Inc()
+	counterOf(&m.refusedBy, m.refusals, tableCode(code)).Inc()
+}
+
+// counterOf finds a code's counter without the hashing and the comparing of
+// labels that the vector does. There are as many as the table has codes.
+func counterOf(found *sync.Map, v *prometheus.CounterVec, code string) prometheus.Counter {
+	if c, ok := found.Load(code); ok {
+		return c.(prometheus.Counter)
+	}
+	c := v.WithLabelValues(code)
+	found.Store(code, c)
+	return c
 }
 
 // otherOperations is the label of operations that no manifest lists: clients
@@ -108,20 +126,26 @@ func (m *metrics) refused(code string) {
 const otherOperations = "(unregistered)"
 
 func (m *metrics) observe(rec *audit.Record) {
-	verdict := rec.Verdict
-	if verdict == audit.Allowed {
+	switch verdict := rec.Verdict; verdict {
+	case audit.Allowed:
 		m.allowed.Inc()
 		m.allowedDuration.Observe(rec.Duration.Seconds())
-	} else {
+	case audit.Refused:
+		m.refusedCount.Inc()
+		m.refusedDuration.Observe(rec.Duration.Seconds())
+	default:
 		m.requests.WithLabelValues(verdict).Inc()
 		m.duration.WithLabelValues(verdict).Observe(rec.Duration.Seconds())
 	}
 	for _, code := range rec.Reported {
-		m.reported.WithLabelValues(tableCode(code)).Inc()
+		counterOf(&m.reportedBy, m.reported, tableCode(code)).Inc()
 	}
-	for change, n := range map[string]int{"cut": rec.Cut, "masked": rec.Masked, "dropped": rec.Dropped} {
-		if n > 0 {
-			m.altered.WithLabelValues(change).Add(float64(n))
+	for _, change := range [...]struct {
+		label string
+		n     int
+	}{{"cut", rec.Cut}, {"masked", rec.Masked}, {"dropped", rec.Dropped}} {
+		if change.n > 0 {
+			m.altered.WithLabelValues(change.label).Add(float64(change.n))
 		}
 	}
 	if !rec.Cost.Estimated {

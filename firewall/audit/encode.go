@@ -1,12 +1,12 @@
 package audit
 
 import (
+	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/rs/zerolog"
 )
 
 const (
@@ -21,158 +21,204 @@ const (
 
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
-// encode writes r as one JSON object. It uses zerolog's typed methods alone,
-// which neither reflect nor fail. What it formats itself goes into scratch.
-func (r *Record) encode(e *zerolog.Event, scratch []byte) {
+// object is a JSON object on its way: each method adds a member. A key is one
+// of this package's and has nothing to escape. The methods do not reflect, do
+// not fail and allocate for odd texts alone.
+type object []byte
+
+func (o object) key(key string) object {
+	return append(append(append(o.comma(), '"'), key...), '"', ':')
+}
+
+func (o object) comma() object {
+	if o[len(o)-1] != '{' {
+		o = append(o, ',')
+	}
+	return o
+}
+
+// text adds value, cut to MaxText, unless it is empty.
+func (o object) text(key, value string) object {
+	if value == "" {
+		return o
+	}
+	return appendText(o.key(key), value, MaxText)
+}
+
+// texts adds a list of texts.
+func (o object) texts(key string, values []string) object {
+	o = append(o.key(key), '[')
+	for i, value := range values {
+		if i > 0 {
+			o = append(o, ',')
+		}
+		o = appendText(o, value, MaxText)
+	}
+	return append(o, ']')
+}
+
+func (o object) integer(key string, value int64) object {
+	return strconv.AppendInt(o.key(key), value, 10)
+}
+
+// number adds value unless it is 0.
+func (o object) number(key string, value int64) object {
+	if value == 0 {
+		return o
+	}
+	return o.integer(key, value)
+}
+
+// float adds value as ECMAScript writes it, and what JSON has no number for as
+// a string.
+func (o object) float(key string, value float64) object {
+	o = o.key(key)
+	switch {
+	case math.IsNaN(value):
+		return append(o, `"NaN"`...)
+	case math.IsInf(value, 1):
+		return append(o, `"+Inf"`...)
+	case math.IsInf(value, -1):
+		return append(o, `"-Inf"`...)
+	}
+	format := byte('f')
+	if abs := math.Abs(value); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	return strconv.AppendFloat(o, value, format, -1, 64)
+}
+
+func (o object) boolean(key string, value bool) object {
+	return strconv.AppendBool(o.key(key), value)
+}
+
+// flag adds value unless it is false.
+func (o object) flag(key string, value bool) object {
+	if !value {
+		return o
+	}
+	return o.boolean(key, true)
+}
+
+// begin opens an object that is a member, and end closes it.
+func (o object) begin(key string) object { return append(o.key(key), '{') }
+
+func (o object) end() object { return append(o, '}') }
+
+// append adds r to dst as one JSON object.
+func (r *Record) append(dst []byte) []byte {
 	at := r.Time
 	if at.IsZero() {
 		at = time.Now()
 	}
-	e.RawJSON("time", append(at.UTC().AppendFormat(append(scratch[:0], '"'), timeFormat), '"'))
-	e.Str("decision_id", clean(r.ID, MaxText))
-	text(e, "request_id", r.RequestID)
-	text(e, "traceparent", r.TraceParent)
-	text(e, "protocol", r.Protocol)
+	o := append(object(dst), '{').key("time")
+	o = append(at.UTC().AppendFormat(append(o, '"'), timeFormat), '"')
+	o = appendText(o.key("decision_id"), r.ID, MaxText)
+	o = o.text("request_id", r.RequestID).text("traceparent", r.TraceParent).text("protocol", r.Protocol)
 	if r.ClientIP.IsValid() {
-		e.Bytes("client_ip", r.ClientIP.WithZone("").AppendTo(scratch[:0]))
+		o = append(r.ClientIP.WithZone("").AppendTo(append(o.key("client_ip"), '"')), '"')
 	}
-	text(e, "subject", r.Subject)
-	text(e, "issuer", r.Issuer)
-	text(e, "method", r.Method)
-	text(e, "key", r.Key)
-	text(e, "client", r.Client)
-	text(e, "client_version", r.ClientVersion)
-	text(e, "tier", r.Tier)
-	if op := &r.Operation; op.Kind != "" || op.Name != "" || op.Hash != "" || op.DocumentID != "" {
-		e.Dict("operation", op.encode())
-	}
-	if r.Shape != (Shape{}) {
-		e.Dict("shape", r.Shape.encode())
-	}
-	if r.Cost.Estimated || r.Cost.Settled {
-		e.Dict("cost", r.Cost.encode())
-	}
-	e.Str("verdict", clean(r.Verdict, MaxText))
-	number(e, "status", int64(r.Status))
-	text(e, "code", r.Code)
-	text(e, "stage", r.Stage)
+	o = o.text("subject", r.Subject).text("issuer", r.Issuer).text("method", r.Method).text("key", r.Key)
+	o = o.text("client", r.Client).text("client_version", r.ClientVersion).text("tier", r.Tier)
+	o = r.appendOperation(o)
+	o = appendText(o.key("verdict"), r.Verdict, MaxText)
+	o = o.number("status", int64(r.Status)).text("code", r.Code).text("stage", r.Stage)
 	if r.Message != "" {
-		e.Str("message", clean(r.Message, MaxMessage))
+		o = appendText(o.key("message"), r.Message, MaxMessage)
 	}
-	r.encodeRules(e)
+	o = r.appendRules(o)
 	if len(r.Reported) > 0 {
-		list := zerolog.Arr()
-		for _, code := range r.Reported {
-			list.Str(clean(code, MaxText))
-		}
-		e.Array("reported", list)
+		o = o.texts("reported", r.Reported)
 	}
-	number(e, "cut", int64(r.Cut))
-	number(e, "masked", int64(r.Masked))
-	number(e, "dropped", int64(r.Dropped))
+	o = o.number("cut", int64(r.Cut)).number("masked", int64(r.Masked)).number("dropped", int64(r.Dropped))
 	if u := &r.Upstream; u.Status != 0 || u.Duration != 0 {
-		d := zerolog.Dict()
-		number(d, "status", int64(u.Status))
-		e.Dict("upstream", d.Int64("bytes", u.Bytes).Int64("duration_us", u.Duration.Microseconds()))
+		o = o.begin("upstream").number("status", int64(u.Status)).integer("bytes", u.Bytes).integer("duration_us", u.Duration.Microseconds()).end()
 	}
-	e.Int64("duration_us", r.Duration.Microseconds())
+	o = o.integer("duration_us", r.Duration.Microseconds())
 	if len(r.Stages) > 0 {
-		d := zerolog.Dict()
+		o = o.begin("stages")
 		for _, s := range r.Stages {
-			d.Int64(clean(s.Stage, MaxText), s.Duration.Microseconds())
+			o = append(appendText(o.comma(), s.Stage, MaxText), ':')
+			o = strconv.AppendInt(o, s.Duration.Microseconds(), 10)
 		}
-		e.Dict("stages", d)
+		o = o.end()
 	}
-	text(e, "policy_revision", r.PolicyRevision)
-	text(e, "schema_digest", r.SchemaDigest)
+	o = o.text("policy_revision", r.PolicyRevision).text("schema_digest", r.SchemaDigest)
 	if r.Generation != 0 {
-		e.Uint64("generation", r.Generation)
+		o = strconv.AppendUint(o.key("generation"), r.Generation, 10)
 	}
-	flag(e, "aborted", r.Aborted)
-	flag(e, "panic", r.Panic)
+	return o.flag("aborted", r.Aborted).flag("panic", r.Panic).end()
 }
 
-func (r *Record) encodeRules(e *zerolog.Event) {
-	if len(r.Rules) == 0 {
-		return
+func (r *Record) appendOperation(o object) object {
+	if op := &r.Operation; op.Kind != "" || op.Name != "" || op.Hash != "" || op.DocumentID != "" {
+		o = o.begin("operation").text("kind", op.Kind).text("name", op.Name).text("hash", op.Hash).text("document_id", op.DocumentID)
+		o = o.boolean("registered", op.Registered).end()
 	}
-	rules := r.Rules[:min(len(r.Rules), MaxRules)]
-	list := zerolog.Arr()
-	for i := range rules {
-		d := zerolog.Dict()
-		text(d, "coordinate", rules[i].Coordinate)
-		text(d, "rule", rules[i].Head)
-		text(d, "at", rules[i].At)
-		text(d, "decision", rules[i].Decision)
-		if len(rules[i].Reads) > 0 {
-			reads := zerolog.Arr()
-			for _, path := range rules[i].Reads {
-				reads.Str(clean(path, MaxText))
-			}
-			d.Array("reads", reads)
+	if s := &r.Shape; *s != (Shape{}) {
+		o = o.begin("shape").integer("depth", int64(s.Depth)).integer("aliases", int64(s.Aliases)).integer("root_fields", int64(s.RootFields))
+		o = o.integer("directives", int64(s.Directives)).integer("tokens", int64(s.Tokens)).integer("fragments", int64(s.Fragments)).end()
+	}
+	if c := &r.Cost; c.Estimated || c.Settled {
+		o = o.begin("cost")
+		if c.Estimated {
+			o = o.float("estimate", c.Estimate)
 		}
-		list.Dict(d)
+		if c.Max != 0 {
+			o = o.float("max", c.Max)
+		}
+		if c.Settled {
+			o = o.float("actual", c.Actual)
+		}
+		o = o.end()
 	}
-	e.Array("rules", list)
-	number(e, "rules_omitted", int64(len(r.Rules)-len(rules)))
+	return o
 }
 
-func (o *Operation) encode() *zerolog.Event {
-	d := zerolog.Dict()
-	text(d, "kind", o.Kind)
-	text(d, "name", o.Name)
-	text(d, "hash", o.Hash)
-	text(d, "document_id", o.DocumentID)
-	return d.Bool("registered", o.Registered)
+func (r *Record) appendRules(o object) object {
+	if len(r.Rules) == 0 {
+		return o
+	}
+	o = append(o.key("rules"), '[')
+	for i := range r.Rules[:min(len(r.Rules), MaxRules)] {
+		if i > 0 {
+			o = append(o, ',')
+		}
+		rule := &r.Rules[i]
+		o = append(o, '{').text("coordinate", rule.Coordinate).text("rule", rule.Head).text("at", rule.At).text("decision", rule.Decision)
+		if len(rule.Reads) > 0 {
+			o = o.texts("reads", rule.Reads)
+		}
+		o = o.end()
+	}
+	return append(o, ']').number("rules_omitted", int64(max(0, len(r.Rules)-MaxRules)))
 }
 
-func (s *Shape) encode() *zerolog.Event {
-	return zerolog.Dict().
-		Int("depth", s.Depth).
-		Int("aliases", s.Aliases).
-		Int("root_fields", s.RootFields).
-		Int("directives", s.Directives).
-		Int("tokens", s.Tokens).
-		Int("fragments", s.Fragments)
-}
-
-func (c *Cost) encode() *zerolog.Event {
-	d := zerolog.Dict()
-	if c.Estimated {
-		d.Float64("estimate", c.Estimate)
+// appendText adds a JSON string of s, cleaned.
+func appendText(dst object, s string, limit int) object {
+	dst = append(dst, '"')
+	plain, quotes := plain(s, limit)
+	if !plain {
+		s = clean(s, limit)
+		quotes = strings.ContainsAny(s, `"\\`)
 	}
-	if c.Max != 0 {
-		d.Float64("max", c.Max)
+	if !quotes {
+		return append(append(dst, s...), '"')
 	}
-	if c.Settled {
-		d.Float64("actual", c.Actual)
+	for i := range len(s) { // clean left no control character
+		if s[i] == '"' || s[i] == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, s[i])
 	}
-	return d
-}
-
-func text(e *zerolog.Event, key, value string) {
-	if value != "" {
-		e.Str(key, clean(value, MaxText))
-	}
-}
-
-func number(e *zerolog.Event, key string, value int64) {
-	if value != 0 {
-		e.Int64(key, value)
-	}
-}
-
-func flag(e *zerolog.Event, key string, value bool) {
-	if value {
-		e.Bool(key, true)
-	}
+	return append(dst, '"')
 }
 
 // clean cuts s to limit bytes and replaces what could deceive who reads the
 // log: control characters, line and paragraph separators, and format
 // characters, which include those that turn the direction of writing.
 func clean(s string, limit int) string {
-	if plain(s, limit) {
+	if plain, _ := plain(s, limit); plain {
 		return s
 	}
 	const ellipsis = "…"
@@ -190,14 +236,18 @@ func clean(s string, limit int) string {
 	return b.String()
 }
 
-func plain(s string, limit int) bool {
+// plain reports whether s can be written as it is, but for quotes and
+// backslashes, and whether there are any of these.
+func plain(s string, limit int) (plain, quotes bool) {
 	if len(s) > limit {
-		return false
+		return false, false
 	}
 	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			return false
+		c := s[i]
+		if c < ' ' || c >= 0x7f {
+			return false, false
 		}
+		quotes = quotes || c == '"' || c == '\\'
 	}
-	return true
+	return true, quotes
 }

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 const (
@@ -36,9 +34,6 @@ var (
 	ErrClosed = errors.New("audit: closed")
 	// ErrStalled means that a write did not return while Close waited.
 	ErrStalled = errors.New("audit: the output stalled")
-	// ErrDisabled means that the process turned all of zerolog off by
-	// zerolog.SetGlobalLevel.
-	ErrDisabled = errors.New("audit: zerolog is disabled by its global level")
 )
 
 // WriteError says that the output fails. Records are queued meanwhile.
@@ -77,17 +72,8 @@ type Log struct {
 
 var _ Sink = (*Log)(nil)
 
-// line is one encoded record. Its logger, made once, writes into it.
-type line struct {
-	text    []byte
-	logger  zerolog.Logger
-	scratch [64]byte
-}
-
-func (l *line) Write(p []byte) (int, error) {
-	l.text = append(l.text, p...)
-	return len(p), nil
-}
+// line is one encoded record.
+type line struct{ text []byte }
 
 // release gives l back, unless an unusual record made it large.
 func (l *line) release() {
@@ -96,11 +82,10 @@ func (l *line) release() {
 	}
 }
 
-var lines = sync.Pool{New: func() any {
-	l := &line{}
-	l.logger = zerolog.New(l)
-	return l
-}}
+var lines = sync.Pool{New: func() any { return &line{make([]byte, 0, usualLine)} }}
+
+// usualLine is what most records have room in.
+const usualLine = 1 << 10
 
 // New opens the output that c names. Its error is a [*ConfigError], or says
 // why the file cannot be opened.
@@ -201,14 +186,8 @@ func (l *Log) Write(r *Record) error {
 		return nil
 	}
 	entry := lines.Get().(*line)
-	entry.text = entry.text[:0]
-	err := ErrDisabled
-	if e := entry.logger.Log(); e != nil {
-		r.encode(e, entry.scratch[:])
-		e.Send()
-		err = l.enqueue(entry)
-	}
-	if err != nil {
+	entry.text = append(r.append(entry.text[:0]), '\n')
+	if err := l.enqueue(entry); err != nil {
 		entry.release()
 		l.dropped.Add(1)
 		if l.refuse {

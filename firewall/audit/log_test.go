@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -533,21 +532,6 @@ func TestOff(t *testing.T) {
 	}
 	if err := l.Reopen(); err != nil {
 		t.Error(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestDisabledZerolog: turning zerolog off elsewhere in the process is not
-// a way to lose records unseen.
-func TestDisabledZerolog(t *testing.T) {
-	level := zerolog.GlobalLevel()
-	zerolog.SetGlobalLevel(zerolog.Disabled)
-	defer zerolog.SetGlobalLevel(level)
-	l := NewWriter(io.Discard, Config{OnFailure: Refuse})
-	if err := l.Write(record(0)); !errors.Is(err, ErrDisabled) || l.Dropped() != 1 {
-		t.Errorf("got %v, dropped %d", err, l.Dropped())
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)

@@ -67,14 +67,30 @@ func nested(text []byte, max int) bool {
 		case '}', ']':
 			depth--
 		case '"':
-			for i++; i < len(text) && text[i] != '"'; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
+			i = closing(text, i)
 		}
 	}
 	return false
+}
+
+// closing returns where the string ends that begins at text[open]: at its
+// quote, or at the end of text. A quote behind an odd number of backslashes is
+// the string's own.
+func closing(text []byte, open int) int {
+	for i := open + 1; ; i++ {
+		next := bytes.IndexByte(text[i:], '"')
+		if next < 0 {
+			return len(text)
+		}
+		i += next
+		escape := i
+		for text[escape-1] == '\\' { // stops at the opening quote
+			escape--
+		}
+		if (i-escape)%2 == 0 {
+			return i
+		}
+	}
 }
 
 func (m *Message) batch(o *Options) *Error {
@@ -220,12 +236,37 @@ func unquote(raw []byte) (string, *Error) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : len(raw)-1]), nil
 	}
-	text, err := jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw)
-	if err != nil {
-		return "", syntax(err)
+	text, ok := appendUnescaped(make([]byte, 0, len(raw)), raw[1:len(raw)-1])
+	if !ok {
+		var err error
+		if text, err = jsontext.AppendUnquote(text[:0], raw); err != nil {
+			return "", syntax(err)
+		}
 	}
 	return unsafe.String(unsafe.SliceData(text), len(text)), nil
 }
+
+// appendUnescaped appends the value of a checked string's inside. It is for
+// documents, whose escapes are line ends and quotes every few bytes; it gives up
+// at \u.
+func appendUnescaped(dst, inside []byte) (_ []byte, ok bool) {
+	for {
+		i := bytes.IndexByte(inside, '\\')
+		if i < 0 || i+1 == len(inside) {
+			return append(dst, inside...), i < 0
+		}
+		c := escapes[inside[i+1]]
+		if c == 0 {
+			return dst, false
+		}
+		dst = append(append(dst, inside[:i]...), c)
+		inside = inside[i+2:]
+	}
+}
+
+// escapes is what the byte behind a backslash stands for (RFC 8259 section 7);
+// 0 for u and for what no JSON has.
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // text reads a string; null is "".
 func (m *Message) text(name string) (string, *Error) {

@@ -125,11 +125,18 @@ func (f *Refusal) SetHeader(h http.Header, status int) {
 // not to be sniffed.
 func WriteBody(w http.ResponseWriter, status int, accept Accept, body []byte) error {
 	h := w.Header()
-	h.Set("Content-Type", accept.ContentType())
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Content-Type"] = contentTypes[accept]
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(status)
 	_, err := w.Write(body)
 	return err
 }
+
+// Values that all answers share; nobody appends to them, for they are full.
+var (
+	contentTypes = [...][]string{AcceptJSON: {AcceptJSON.ContentType()}, AcceptGraphQL: {AcceptGraphQL.ContentType()}}
+	noStore      = []string{"no-store"}
+	noSniff      = []string{"nosniff"}
+)
