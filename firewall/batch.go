@@ -23,7 +23,7 @@ type batched struct {
 // batch judges every call, then charges and forwards those that were let
 // through, one by one in order. A refused element does not touch the others;
 // cost.max holds for the sum. The answer is an array of as many elements.
-func (x *exchange) batch(ctx context.Context, m *gqlhttp.Message, holder string) {
+func (x *exchange) batch(ctx context.Context, m *gqlhttp.Message, payer *holder) {
 	calls := make([]batched, len(m.Calls))
 	total := 0.0
 	for i := range m.Calls {
@@ -46,7 +46,7 @@ func (x *exchange) batch(ctx context.Context, m *gqlhttp.Message, holder string)
 		}
 		b := &calls[i]
 		if b.refusal == nil {
-			body = x.element(ctx, body, b, m.Calls[i].Extensions, holder)
+			body = x.element(ctx, body, b, m.Calls[i].Extensions, payer)
 		}
 		if b.refusal != nil {
 			out := x.refusal(b.record, b.refusal)
@@ -75,8 +75,8 @@ func (x *exchange) refuseRest(calls []batched) {
 
 // element charges and forwards one call and appends its answer. When it is
 // refused on the way, b.refusal is set and nothing is appended.
-func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensions []byte, holder string) []byte {
-	receipt, refusal := x.reserve(ctx, b.verdict, b.record, holder)
+func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensions []byte, payer *holder) []byte {
+	receipt, refusal := x.reserve(ctx, b.verdict, b.record, payer)
 	if b.refusal = refusal; refusal != nil {
 		return body
 	}

@@ -229,7 +229,7 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	}
 	rec.Code, rec.Stage, rec.Status = r.Code, string(r.Stage), status
 	rec.Message = r.Message
-	if r.Cause != nil {
+	if _, same := r.Cause.(*costError); r.Cause != nil && !same {
 		rec.Message = recordable(r.Cause)
 	}
 	for i := range min(len(r.Denials), maxProblems) {

@@ -40,6 +40,7 @@ type Firewall struct {
 	metrics   *metrics
 	log       zerolog.Logger
 	transport http.RoundTripper
+	holders   *holders
 	inFlight  atomic.Int64
 	draining  atomic.Bool
 
@@ -116,7 +117,7 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	f := &Firewall{options: o, log: o.log, metrics: newMetrics()}
+	f := &Firewall{options: o, log: o.log, metrics: newMetrics(), holders: newHolders()}
 	f.options.introspect, f.options.bundles = f.introspect, &bundleSource{}
 	f.manifests = newManifests(f.log)
 	f.options.manifests, f.options.background = f.manifests, !o.offline

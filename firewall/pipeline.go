@@ -71,7 +71,8 @@ func (x *exchange) serve(ctx context.Context) {
 		// counted all the same, and gets its own answer.
 		admitted = context.WithoutCancel(ctx)
 	}
-	held, err := g.admitIP(admitted, f.ledger, x.ip, calls)
+	ip := f.holders.ip(x.ip)
+	held, err := g.admitIP(admitted, f.ledger, ip, calls)
 	defer func() { held.release(ctx) }()
 	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) || x.stop(StageSettle, f.auditable()) {
 		return
@@ -81,20 +82,20 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.stop(stage, err) || x.stop(StageAdmit, f.roomFor(g, who.identity)) {
 		return
 	}
-	holder := g.holder(who.identity, x.ip)
-	held, err = g.moveTo(ctx, f.ledger, held, holder, who.tier, calls, x.ip)
+	payer := f.holders.of(g.config.Budgets.Key, who.identity, ip)
+	held, err = g.moveTo(ctx, f.ledger, held, payer, who.tier, calls, ip)
 	if x.stop(StageAdmit, err) {
 		return
 	}
 	if message.Batch {
-		x.batch(ctx, message, holder)
+		x.batch(ctx, message, payer)
 		return
 	}
-	x.single(ctx, message, holder)
+	x.single(ctx, message, payer)
 }
 
 // single judges, charges and forwards one call and streams the answer.
-func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string) {
+func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, payer *holder) {
 	j := &judge{f: x.f, g: x.g}
 	record := x.record()
 	v, ok := j.call(ctx, &m.Calls[0], m.Method, x.who, 0)
@@ -103,7 +104,7 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string
 		x.refuseCall(record, j.refusals[0])
 		return
 	}
-	receipt, refusal := x.reserve(ctx, v, record, holder)
+	receipt, refusal := x.reserve(ctx, v, record, payer)
 	if refusal != nil {
 		x.refuseCall(record, refusal)
 		return
@@ -123,8 +124,8 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, holder string
 }
 
 // reserve charges a call that was let through.
-func (x *exchange) reserve(ctx context.Context, v *verdict, rec *audit.Record, holder string) (budget.Receipt, *Refusal) {
-	receipt, err := x.f.charge(ctx, x.g, v, holder, x.ip)
+func (x *exchange) reserve(ctx context.Context, v *verdict, rec *audit.Record, payer *holder) (budget.Receipt, *Refusal) {
+	receipt, err := x.f.charge(ctx, x.g, v, payer, x.ip)
 	if err == nil {
 		return receipt, nil
 	}

@@ -208,7 +208,12 @@ func (e *costError) Error() string {
 }
 
 // number writes a cost as explain does, without an exponent.
-func number(x float64) string { return strconv.FormatFloat(math.Round(x*1e6)/1e6, 'f', -1, 64) }
+func number(x float64) string {
+	if n := int64(x); float64(n) == x && n > -1e15 && n < 1e15 {
+		return strconv.FormatInt(n, 10)
+	}
+	return strconv.FormatFloat(math.Round(x*1e6)/1e6, 'f', -1, 64)
+}
 
 // upstreamError is a failed forward. sent is false when the upstream cannot
 // have seen the request, so that its charge is given back.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/graphward/graphward/cost/budget"
-	"github.com/graphward/graphward/firewall/identity"
 	"github.com/graphward/graphward/schema"
 )
 
@@ -39,14 +38,14 @@ const settleTime = 2 * time.Second
 // refused on the way to an identity (401, bad JSON, unknown ids) stays counted
 // there, so that guessing is never free. moveTo gives it back for a caller who
 // is counted under a key of its own.
-func (g *generation) admitIP(ctx context.Context, l budget.Ledger, ip netip.Addr, calls int) (admission, error) {
-	return g.admit(ctx, l, ipHolder(ip), "default", calls, false)
+func (g *generation) admitIP(ctx context.Context, l budget.Ledger, ip *holder, calls int) (admission, error) {
+	return g.admit(ctx, l, ip, "default", calls, false)
 }
 
 // moveTo admits the caller under its own key and tier, and takes the requests
 // off the address. An anonymous caller whose key is the address stays there.
-func (g *generation) moveTo(ctx context.Context, l budget.Ledger, from admission, holder, tier string, calls int, ip netip.Addr) (admission, error) {
-	if holder == ipHolder(ip) && tier == "default" {
+func (g *generation) moveTo(ctx context.Context, l budget.Ledger, from admission, to *holder, tier string, calls int, ip *holder) (admission, error) {
+	if to.name == ip.name && tier == "default" {
 		return from, nil
 	}
 	if from.ledger != nil && len(from.receipt.Charges) > 0 {
@@ -54,10 +53,10 @@ func (g *generation) moveTo(ctx context.Context, l budget.Ledger, from admission
 			return admission{}, err
 		}
 	}
-	return g.admit(ctx, l, holder, tier, calls, true)
+	return g.admit(ctx, l, to, tier, calls, true)
 }
 
-func (g *generation) admit(ctx context.Context, l budget.Ledger, holder, tier string, calls int, final bool) (admission, error) {
+func (g *generation) admit(ctx context.Context, l budget.Ledger, of *holder, tier string, calls int, final bool) (admission, error) {
 	t, ok := g.config.Budgets.Tiers[tier]
 	if !ok {
 		return admission{}, nil
@@ -65,11 +64,11 @@ func (g *generation) admit(ctx context.Context, l budget.Ledger, holder, tier st
 	charges := new([2]budget.Charge) // the receipt keeps it
 	n := 0
 	if t.Requests.Amount > 0 {
-		charges[n] = budget.Charge{Key: budget.Key(holder, "requests"), Window: t.Requests, Amount: float64(calls), Final: final}
+		charges[n] = budget.Charge{Key: of.requests, Window: t.Requests, Amount: float64(calls), Final: final}
 		n++
 	}
 	if t.InFlight > 0 {
-		charges[n] = budget.Charge{Key: budget.Key(holder, "in_flight"), Window: budget.Window{Amount: float64(t.InFlight)}, Amount: 1}
+		charges[n] = budget.Charge{Key: of.inFlight, Window: budget.Window{Amount: float64(t.InFlight)}, Amount: 1}
 		n++
 	}
 	if n == 0 {
@@ -82,42 +81,22 @@ func (g *generation) admit(ctx context.Context, l budget.Ledger, holder, tier st
 	return admission{l, receipt}, nil
 }
 
-func ipHolder(ip netip.Addr) string { return budget.Holder(budget.KindIP, budget.IPPrefix(ip)) }
-
-// holder is whose budget is spent: the first of budgets.key that the caller
-// has, else the address. A client's name is never one: it is not proven.
-func (g *generation) holder(id *identity.Identity, ip netip.Addr) string {
-	for _, kind := range g.config.Budgets.Key {
-		switch {
-		case kind == "subject" && id.Subject != "":
-			return budget.Holder(budget.KindSubject, id.Issuer, id.Subject)
-		case kind == "api_key" && id.Method == identity.MethodAPIKey && id.Key != "":
-			return budget.Holder(budget.KindAPIKey, id.Key)
-		case kind == "certificate" && id.Certificate != "":
-			return budget.Holder(budget.KindCertificate, id.Certificate)
-		case kind == "ip":
-			return ipHolder(ip)
-		}
-	}
-	return ipHolder(ip)
-}
-
 // charge reserves a call's cost and counts the operations and root fields that
 // have budgets of their own. The first charge of the receipt is the cost when
 // the tier limits it.
-func (f *Firewall) charge(ctx context.Context, g *generation, v *verdict, holder string, ip netip.Addr) (budget.Receipt, error) {
+func (f *Firewall) charge(ctx context.Context, g *generation, v *verdict, of *holder, ip netip.Addr) (budget.Receipt, error) {
 	b := &g.config.Budgets
 	charges := make([]budget.Charge, 0, 1)
 	if t, ok := b.Tiers[v.tier]; ok && t.Cost.Amount > 0 {
-		key := budget.Key(holder, "cost")
+		key := of.cost
 		if v.apart {
-			key = budget.Key(holder, "cost", "unregistered")
+			key = budget.Key(of.name, "cost", "unregistered")
 		}
 		charges = append(charges, budget.Charge{Key: key, Window: t.Cost, Amount: v.estimate.Total})
 	}
 	if e := v.document.entry; e != nil {
 		if w, ok := b.Overrides.Operations[v.plan.op.Name]; ok {
-			charges = append(charges, budget.Charge{Key: budget.Key(holder, "operation", v.plan.op.Name), Window: w, Amount: 1, Final: true})
+			charges = append(charges, budget.Charge{Key: budget.Key(of.name, "operation", v.plan.op.Name), Window: w, Amount: 1, Final: true})
 		}
 	}
 	for coordinate, n := range rootUses(v.plan.op, v.variables, b.Overrides.RootFields) {

@@ -44,19 +44,25 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 // parseHop reads an address with or without a port, as RemoteAddr and the
 // X-Forwarded-For of several proxies have it.
 func parseHop(text string) (netip.Addr, bool) {
+	if withPort(text) { // which ParseAddr would refuse with an error made for it
+		both, err := netip.ParseAddrPort(text)
+		return both.Addr().Unmap().WithZone(""), err == nil
+	}
 	bare := text
 	if n := len(text); n > 2 && text[0] == '[' && text[n-1] == ']' {
 		bare = text[1 : n-1]
 	}
 	addr, err := netip.ParseAddr(bare)
-	if err != nil {
-		both, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return netip.Addr{}, false
-		}
-		addr = both.Addr()
+	return addr.Unmap().WithZone(""), err == nil
+}
+
+// withPort reports whether text can be an address with a port and cannot be one
+// without: IPv6 alone has at least two colons, and with a port has brackets.
+func withPort(text string) bool {
+	if text != "" && text[0] == '[' {
+		return text[len(text)-1] != ']'
 	}
-	return addr.Unmap().WithZone(""), true
+	return strings.Count(text, ":") == 1
 }
 
 func contains(list []netip.Prefix, addr netip.Addr) bool {
