@@ -33,8 +33,12 @@ type Explanation struct {
 	Shape     ExplainedShape     `json:"shape"`
 	Cost      *cost.Report       `json:"cost,omitempty"`
 	Fields    []ExplainedField   `json:"fields"`
-	Budget    ExplainedBudget    `json:"budget"`
-	Verdict   ExplainedVerdict   `json:"verdict"`
+	// Forwarded is the document that the upstream gets, where what is denied or
+	// decided on the answer changes it; empty: nothing is forwarded; nil: the
+	// client's own, or the operation is refused.
+	Forwarded *string          `json:"forwarded,omitempty"`
+	Budget    ExplainedBudget  `json:"budget"`
+	Verdict   ExplainedVerdict `json:"verdict"`
 	// Error says why there is no price.
 	Error string `json:"error,omitempty"`
 }
@@ -59,14 +63,22 @@ type ExplainedShape struct {
 
 // ExplainedField is one distinct field use and the rule that decided it.
 type ExplainedField struct {
-	Coordinate string   `json:"coordinate"`
-	Path       string   `json:"path"` // response keys, joined by dots
-	Rule       string   `json:"rule"` // its head; empty: no rule, which denies
-	At         string   `json:"at"`   // file:line
-	Decision   string   `json:"decision"`
-	Reads      []string `json:"reads"` // input paths that the rule can read
-	Class      string   `json:"class,omitempty"`
-	Why        []string `json:"why,omitempty"` // for a denial: the expressions that were not true
+	Coordinate string `json:"coordinate"`
+	Path       string `json:"path"` // response keys, joined by dots
+	Rule       string `json:"rule"` // its head; empty: no rule, which denies
+	At         string `json:"at"`   // file:line
+	// Decision is allow, deny (under on_deny: filter the field alone is cut), mask
+	// (denied, but shown masked) or object (decided on the answer).
+	Decision string `json:"decision"`
+	// Mask is the rule of the mask, MaskAt its file:line; Drop that which leaves
+	// denied items out of a list. Empty: none.
+	Mask   string   `json:"mask,omitempty"`
+	MaskAt string   `json:"mask_at,omitempty"`
+	Drop   string   `json:"drop,omitempty"`
+	DropAt string   `json:"drop_at,omitempty"`
+	Reads  []string `json:"reads"` // input paths that the rule can read
+	Class  string   `json:"class,omitempty"`
+	Why    []string `json:"why,omitempty"` // for a denial: the expressions that were not true
 }
 
 // ExplainedBudget is what the operation would be charged.
@@ -124,11 +136,27 @@ func (f *Firewall) Explain(ctx context.Context, q ExplainRequest) (*Explanation,
 			e.Error = r.Message
 		}
 	}
-	e.Verdict.Allowed = len(e.Verdict.Refusals) == 0
+	if e.Verdict.Allowed = len(e.Verdict.Refusals) == 0; e.Verdict.Allowed {
+		e.Forwarded = v.forwarded()
+	}
 	if v == nil && e.Error == "" && len(j.refusals) > 0 {
 		e.Error = j.refusals[0].Message
 	}
 	return e, nil
+}
+
+// forwarded is the document that is forwarded; nil: the client's own.
+func (v *verdict) forwarded() *string {
+	p := v.protection
+	switch {
+	case p == nil:
+		return nil
+	case !p.forwards():
+		return new(string)
+	case p.op.Text == v.plan.op.Text:
+		return nil
+	}
+	return &p.op.Text
 }
 
 // explained is the caller that the request describes.
@@ -180,6 +208,7 @@ func (e *Explanation) describe(ctx context.Context, g *generation, v *verdict, w
 		d := &fields[i]
 		e.Fields = append(e.Fields, ExplainedField{
 			Coordinate: d.Coordinate, Path: strings.Join(d.Path, "."), Rule: d.Rule, At: d.At, Decision: d.Decision,
+			Mask: d.Mask, MaskAt: d.MaskAt, Drop: d.Drop, DropAt: d.DropAt,
 			Reads: emptyNotNull(d.Reads), Class: d.Class, Why: d.Why,
 		})
 	}

@@ -34,7 +34,7 @@ func (e *Explanation) Print(w io.Writer) error {
 		if rule == "" {
 			rule = "no rule"
 		}
-		fmt.Fprintf(b, "field      %-5s %s (%s) by %s", f.Decision, f.Coordinate, f.Path, rule)
+		fmt.Fprintf(b, "field      %-6s %s (%s) by %s", f.Decision, f.Coordinate, f.Path, rule)
 		if f.At != "" {
 			fmt.Fprintf(b, " at %s", f.At)
 		}
@@ -42,9 +42,17 @@ func (e *Explanation) Print(w io.Writer) error {
 			fmt.Fprintf(b, ", reads %s", strings.Join(f.Reads, " "))
 		}
 		b.WriteByte('\n')
+		f.printAnswer(b)
 		for _, why := range f.Why {
 			fmt.Fprintf(b, "           not true: %s\n", why)
 		}
+	}
+	switch {
+	case e.Forwarded == nil:
+	case *e.Forwarded == "":
+		b.WriteString("forwarded  nothing\n")
+	default:
+		fmt.Fprintf(b, "forwarded  %s\n", *e.Forwarded)
 	}
 	client := e.Budget.Client
 	if client == "" {
@@ -72,6 +80,21 @@ func (e *Explanation) Print(w io.Writer) error {
 	print("reported", e.Verdict.Reported)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printAnswer writes what becomes of a denied field, and of a list's items.
+func (f *ExplainedField) printAnswer(b *strings.Builder) {
+	switch {
+	case f.Decision == "object" && f.Mask != "":
+		fmt.Fprintf(b, "           decided on the answer, masked where denied by %s at %s\n", f.Mask, f.MaskAt)
+	case f.Decision == "object":
+		b.WriteString("           decided on the answer\n")
+	case f.Mask != "":
+		fmt.Fprintf(b, "           masked by %s at %s\n", f.Mask, f.MaskAt)
+	}
+	if f.Drop != "" {
+		fmt.Fprintf(b, "           denied items are left out by %s at %s\n", f.Drop, f.DropAt)
+	}
 }
 
 // PrintCost writes a price for people: each field with its count, its own cost
