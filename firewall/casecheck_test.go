@@ -2,6 +2,7 @@ package firewall_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,30 @@ func (c *testCase) run(t *testing.T, e *environment) {
 	}
 	if e.records != nil {
 		c.audited(t, e.records, before, len(answers))
+	}
+	c.lacks(t, answers, e, before)
+}
+
+// lacks looks for the texts that must stand in no answer, header or record.
+func (c *testCase) lacks(t *testing.T, answers []answered, e *environment, before int) {
+	t.Helper()
+	for _, planted := range strings.Fields(c.files["lacks"]) {
+		if !strings.Contains(c.files["answer"]+c.files["answer.raw"], planted) && !strings.Contains(c.files["policy.rego"], planted) {
+			t.Errorf("nobody says %s", planted)
+		}
+		for i := range answers {
+			if strings.Contains(string(answers[i].body), planted) || strings.Contains(fmt.Sprint(answers[i].header), planted) {
+				t.Errorf("%s stands in the answer: %v %v", planted, answers[i].header, &answers[i])
+			}
+		}
+		if e.records == nil {
+			continue
+		}
+		for _, line := range e.records.lines()[before:] {
+			if strings.Contains(line, planted) {
+				t.Errorf("%s stands in the record: %s", planted, line)
+			}
+		}
 	}
 }
 

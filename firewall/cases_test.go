@@ -36,6 +36,7 @@ import (
 //	response  lines "Header: value" that the last answer must have, "!Header" that it must not; after a blank line the exact body
 //	upstream  JSON equal to the body that upstream got last; lines above it "Header: value" or "!Header"
 //	audit     JSON members that the last record must have
+//	lacks     texts, with space between them, that upstream says and no answer, header or record may have
 //
 // request, raw, answer and answer.raw are text/template texts with the
 // functions of templateFuncs. Other sections whose name has no dot can be

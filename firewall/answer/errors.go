@@ -19,6 +19,11 @@ type upstreamErrors struct {
 	// under has every prefix of the paths of errors about what the firewall
 	// itself asked for; at the paths to the last key of its own.
 	under, at map[string]bool
+	// edited: the document that upstream got is not the client's, so that what
+	// the errors say of places in it is removed: it would tell of what was added.
+	edited bool
+	// relocated: some error had such places.
+	relocated bool
 }
 
 type upstreamError struct {
@@ -67,6 +72,11 @@ func (u *upstreamErrors) read(raw []byte) error {
 			return errJSON
 		}
 		e := upstreamError{raw: slices.Clone(v)}
+		if u.edited && e.raw[0] == '{' {
+			if err := u.unlocated(&e); err != nil {
+				return err
+			}
+		}
 		if err := e.locate(); err != nil {
 			return err
 		}
@@ -83,6 +93,45 @@ func (u *upstreamErrors) read(raw []byte) error {
 			u.at[string(appendPath(nil, e.path[:last]))] = true
 		}
 		u.list = append(u.list, e)
+	}
+	return nil
+}
+
+// unlocated removes the error's locations.
+func (u *upstreamErrors) unlocated(e *upstreamError) error {
+	d := jsontext.NewDecoder(bytes.NewReader(e.raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if _, err := d.ReadToken(); err != nil {
+		return errJSON
+	}
+	out, found := []byte{'{'}, false
+	for d.PeekKind() != '}' {
+		name, err := d.ReadValue()
+		if err != nil {
+			return errJSON
+		}
+		key, err := unquote(name)
+		if err != nil {
+			return err
+		}
+		if string(key) == "locations" {
+			found = true
+			if err := d.SkipValue(); err != nil {
+				return errJSON
+			}
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(out, name...), ':')
+		value, err := d.ReadValue()
+		if err != nil {
+			return errJSON
+		}
+		out = append(out, value...)
+	}
+	if found {
+		e.raw, u.relocated = append(out, '}'), true
 	}
 	return nil
 }
@@ -257,7 +306,7 @@ func errorsAfter(b []byte, i int) (raw []byte, err error) {
 func (w *walker) errors(raw []byte, dataNull bool) ([]byte, error) {
 	removed := w.removals()
 	var kept []byte
-	changed := len(w.errs) > 0
+	changed := len(w.errs) > 0 || w.upstream.relocated
 	count := 0
 	said := map[string]bool{} // of errors that were made of several
 	for i := range w.upstream.list {

@@ -74,6 +74,7 @@ func (p *Plan) Rewrite(ctx context.Context, dst io.Writer, src io.Reader, o *Opt
 		in:     input{r: src, limit: o.Limit},
 		report: Report{Denied: make([]int, len(p.guards)), Masked: make([]int, len(p.guards))},
 	}
+	w.upstream.edited = p.text != p.op.Text
 	w.batch()
 	if err := w.body(); err != nil {
 		return nil, err
