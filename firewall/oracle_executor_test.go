@@ -239,6 +239,9 @@ func (e *executor) field(o object, nodes []*ast.Field, path []any) (text string,
 }
 
 func (e *executor) digest(o object, field string, args map[string]any) uint64 {
+	if field == "id" { // equal for equal objects, as caches expect
+		return o.n
+	}
 	h := fnv.New64a()
 	list, _ := json.Marshal(args)
 	fmt.Fprint(h, e.seed, o.typ, o.n, field, string(list))
