@@ -19,10 +19,13 @@ var ErrSchema = errors.New("cost: the operation was compiled for another schema"
 // selection of the document, and for each document. Merged selection sets can
 // grow as subsets do, and regions as the square of the type conditions; past the
 // bound the syntactic one takes over, so that no document is much dearer than one
-// half as large.
+// half as large. The part for each document pays for one place whose 60 types have
+// each a price of their own, however little is selected there: a small document
+// that gave up on it would be a third as dear as one of twice its size that does
+// not.
 const (
 	workPerSelection = 8
-	workPerDocument  = 400
+	workPerDocument  = 1000
 )
 
 // passedPerWork is how many type conditions that do not apply, or regions that
