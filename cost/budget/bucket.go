@@ -2,6 +2,7 @@ package budget
 
 import (
 	"math"
+	"math/bits"
 	"time"
 )
 
@@ -14,8 +15,18 @@ const parts = 8
 // carries debt from window to window and is all that a window with a burst asks. The zero bucket is full.
 type bucket struct {
 	level
+	held  spanSet         // every span that is not zero; others may be in it
 	spans [parts + 1]span // by age of the part: spans[0] is the part that level.at lies in
 }
+
+// spanSet is a set of spans by their age, so that the many buckets with one or two are not searched for nine.
+type spanSet uint16
+
+const allSpans spanSet = 1<<(parts+1) - 1
+
+// youngest and oldest are of a set that is not empty.
+func (s spanSet) youngest() int { return bits.TrailingZeros16(uint16(s)) }
+func (s spanSet) oldest() int   { return bits.Len16(uint16(s)) - 1 }
 
 // span is what was spent in one part of a window. The zero span is nothing.
 type span struct {
@@ -37,25 +48,34 @@ func (w Window) part() int64 {
 func (b *bucket) drain(w Window, now int64) {
 	before := b.at
 	b.level = b.level.drain(w, now)
+	if b.held == 0 {
+		return
+	}
 	part := w.part()
 	if start := b.at / part * part; before < start {
 		if aged := start/part - before/part; aged > parts {
-			b.spans = [parts + 1]span{}
+			b.held, b.spans = 0, [parts + 1]span{}
 		} else {
 			copy(b.spans[aged:], b.spans[:])
 			clear(b.spans[:aged])
+			b.held = b.held << aged & allSpans
 		}
 	}
-	for age := parts; age >= 0 && b.spans[age].last <= b.at-int64(w.Per); age-- {
+	for b.held != 0 {
+		age := b.held.oldest()
+		if b.spans[age].last > b.at-int64(w.Per) {
+			break
+		}
 		b.spans[age] = span{}
+		b.held &^= 1 << age
 	}
 }
 
 // spent is what was spent in the last window, and what before it still counts because it shares a part with that.
 func (b *bucket) spent() float64 {
 	sum := 0.0
-	for i := range b.spans {
-		sum += b.spans[i].spent
+	for held := b.held; held != 0; held &= held - 1 {
+		sum += b.spans[held.youngest()].spent
 	}
 	return sum
 }
@@ -84,6 +104,7 @@ func (b *bucket) charge(amount float64) {
 func (b *bucket) spend(amount float64) {
 	if amount > 0 {
 		b.spans[0] = span{b.spans[0].spent + amount, b.at}
+		b.held |= 1
 	}
 }
 
@@ -135,8 +156,8 @@ func (b *bucket) reset(w Window) time.Duration {
 	if !w.capped() {
 		return d
 	}
-	for age := range b.spans {
-		if b.spans[age].spent > 0 {
+	for held := b.held; held != 0; held &= held - 1 {
+		if age := held.youngest(); b.spans[age].spent > 0 {
 			return max(d, b.leaves(w, age))
 		}
 	}

@@ -21,7 +21,7 @@ type MemoryOptions struct {
 }
 
 const (
-	defaultMaxBuckets      = 256 * 5461 // so that 8,192 places do in each of 256 shards: 117 MB, and 128 bytes more for a bucket spent from all the time
+	defaultMaxBuckets      = 256 * 5461 // so that 8,192 places do in each of 256 shards: 134 MB, and 128 bytes more for a bucket spent from all the time
 	defaultMaxReservations = 1 << 20
 	defaultLease           = 5 * time.Minute
 	shardCount             = 256
@@ -102,9 +102,12 @@ func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 		return Receipt{}, err
 	}
 	var room [4]touch
-	touches := room[:0]
+	touches := room[:]
+	if len(charges) > len(room) {
+		touches = make([]touch, len(charges))
+	}
+	touches = touches[:len(charges)]
 	for i := range charges {
-		touches = append(touches, touch{})
 		touches[i].print = m.fingerprint(charges[i].Key)
 	}
 	var lockRoom [8]uint8
@@ -113,7 +116,7 @@ func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 
 	now := m.now()
 	for _, s := range locked {
-		m.open.Add(-int64(m.shard[s].expire(now)))
+		m.expire(&m.shard[s], now)
 	}
 	balances := make([]Balance, len(charges))
 	if refusal := m.weigh(charges, touches, balances, now); refusal != nil {
@@ -123,6 +126,13 @@ func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 		return Receipt{}, err
 	}
 	return Receipt{Charges: charges, Balances: balances}, nil
+}
+
+// expire ends the reservations of a locked shard whose lease is over.
+func (m *Memory) expire(s *shard, now int64) {
+	if n := s.expire(now); n > 0 {
+		m.open.Add(-int64(n))
+	}
 }
 
 // lock takes the shards of touches in ascending order, each once, so that no two calls wait for each other.
@@ -159,7 +169,7 @@ func (m *Memory) weigh(charges []Charge, touches []touch, balances []Balance, no
 		c, t := &charges[i], &touches[i]
 		table := &m.shard[t.print.shard()].table
 		if t.entry = table.find(t.print); t.entry != nil {
-			t.after = table.load(t.entry)
+			table.load(t.entry, &t.after)
 		}
 		for j := i - 1; j >= 0; j-- {
 			if touches[j].print == t.print {
@@ -285,7 +295,7 @@ func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) err
 	s := &m.shard[handle.shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.open.Add(-int64(s.expire(now)))
+	m.expire(s, now)
 	h, ok := s.holds.close(handle)
 	if !ok {
 		return nil
@@ -302,7 +312,7 @@ func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) err
 	var b bucket
 	e := s.table.find(h.print)
 	if e != nil {
-		b = s.table.load(e)
+		s.table.load(e, &b)
 	}
 	b.drain(c.Window, now)
 	b.correct(c.Window, actual-h.amount, charged)
@@ -325,10 +335,10 @@ func (m *Memory) Balance(_ context.Context, key string, w Window) (Balance, erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := m.now()
-	m.open.Add(-int64(s.expire(now)))
+	m.expire(s, now)
 	var b bucket
 	if e := s.table.find(print); e != nil {
-		b = s.table.load(e)
+		s.table.load(e, &b)
 	}
 	if w.Slots() {
 		return slotBalance(w, b.used), nil

@@ -48,7 +48,8 @@ type fingerprint struct {
 
 func (f fingerprint) shard() uint8 { return uint8(f.high >> 56) }
 
-// entry is a place of a table; free when its fingerprint is zero. It is 56 bytes.
+// entry is a place of a table; free when its fingerprint is zero. It is 64 bytes, a cache line, which is all that a bucket spent from in one
+// part of its window costs.
 type entry struct {
 	high    uint64
 	low     uint32
@@ -57,6 +58,8 @@ type entry struct {
 	newest  span   // bucket.spans[0]
 	past    int32  // 1 + the place in the table's past of the other spans; 0 = all zero
 	drained uint32 // as idle, of the leaky bucket alone: from then on it may be forgotten for want of room
+	held    spanSet
+	_       [6]byte
 }
 
 const neverIdle = math.MaxUint32
@@ -65,23 +68,20 @@ func (e *entry) is(f fingerprint) bool { return e.high == f.high && e.low == f.l
 
 func (e *entry) free() bool { return e.high == 0 && e.low == 0 }
 
-// load is an entry's bucket.
-func (t *table) load(e *entry) bucket {
-	b := bucket{level: e.level}
-	b.spans[0] = e.newest
+// load makes a zero bucket that of an entry.
+func (t *table) load(e *entry, b *bucket) {
+	b.level, b.held, b.spans[0] = e.level, e.held, e.newest
 	if e.past != 0 {
 		copy(b.spans[1:], t.past[e.past-1][:])
 	}
-	return b
 }
 
 // set stores an entry's bucket.
 func (t *table) set(e *entry, b *bucket, r rest) {
-	e.level, e.newest = b.level, b.spans[0]
+	e.level, e.held, e.newest = b.level, b.held, b.spans[0]
 	e.rest(r)
-	older := (*past)(b.spans[1:])
 	switch {
-	case *older == past{}:
+	case b.held <= 1: // none but the newest
 		t.forget(e)
 		return
 	case e.past != 0:
@@ -92,7 +92,7 @@ func (t *table) set(e *entry, b *bucket, r rest) {
 		t.past = append(t.past, past{})
 		e.past = int32(len(t.past))
 	}
-	t.past[e.past-1] = *older
+	t.past[e.past-1] = past(b.spans[1:])
 }
 
 // forget frees the place of an entry's past.

@@ -284,6 +284,7 @@ func readBucket(text string) (bucket, error) {
 	for age := range b.spans {
 		b.spans[age] = span{numbers[2+2*age], int64(numbers[3+2*age]) * int64(time.Microsecond)}
 	}
+	b.held = allSpans
 	return b, nil
 }
 

@@ -415,7 +415,7 @@ func TestRedisFaults(t *testing.T) {
 		}{
 			{"stopped and started empty", func(s *server, _ *forwarder) { s.kill() }, func(s *server, _ *forwarder) { s.start() }, true, false},
 			{"paused", func(s *server, _ *forwarder) { s.signal(syscall.SIGSTOP) }, func(s *server, _ *forwarder) { s.signal(syscall.SIGCONT) }, false, false},
-			{"slow", func(_ *server, f *forwarder) { f.delay.Store(int64(time.Second)) }, func(_ *server, f *forwarder) { f.delay.Store(0) }, false, false},
+			{"slow", func(_ *server, f *forwarder) { f.delay.Store(int64(4 * time.Second)) }, func(_ *server, f *forwarder) { f.delay.Store(0) }, false, false},
 			{"cut off", func(_ *server, f *forwarder) { f.point("") }, func(s *server, f *forwarder) { f.point(s.addr()) }, false, false},
 			{"flushed", func(s *server, _ *forwarder) { s.command("FLUSHALL") }, func(*server, *forwarder) {}, true, true},
 			{"scripts flushed", func(s *server, _ *forwarder) { s.command("SCRIPT", "FLUSH") }, func(*server, *forwarder) {}, false, true},
