@@ -232,12 +232,23 @@ func appendPathJSON(dst []byte, path []step) []byte {
 			dst = append(dst, ',')
 		}
 		if path[i].key != "" {
-			dst = append(append(append(dst, '"'), path[i].key...), '"')
+			dst = appendKey(dst, path[i].key)
 			continue
 		}
 		dst = strconv.AppendInt(dst, int64(path[i].out), 10)
 	}
 	return append(dst, ']')
+}
+
+// appendKey appends a key as JSON. In a path of the upstream's it may be any text.
+func appendKey(dst []byte, key string) []byte {
+	for i := range len(key) {
+		if c := key[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			dst, _ = jsontext.AppendQuote(dst, key)
+			return dst
+		}
+	}
+	return append(append(append(dst, '"'), key...), '"')
 }
 
 // lookForErrors reads the rest of the answer into memory to find the upstream's
