@@ -31,6 +31,7 @@ type environment struct {
 	url      string // host:port
 	upstream *upstream
 	records  *recorder // nil for the binary
+	dir      string    // of the configuration
 }
 
 // driver serves the configuration in dir and returns its address; the error
@@ -41,6 +42,7 @@ func newEnvironment(t *testing.T, setup map[string]string, start driver) *enviro
 	t.Helper()
 	e := &environment{upstream: newUpstream(t)}
 	dir := t.TempDir()
+	e.dir = dir
 	lay(t, dir, setup, e.upstream.listener.Addr().String())
 	var err error
 	if e.url, err = start(t, dir, e); err != nil {
