@@ -54,7 +54,7 @@ func TestOracle(t *testing.T) {
 		c := oracleCase{schema: s, rules: g.policy(), seed: n, fails: map[string]bool{}}
 		if g.IntN(2) == 0 {
 			for _, at := range []string{"User.email", "User.best", "Doc.public", "Doc.owner", "Item.price", "Doc.ref", "Query.maybe"} {
-				c.fails[at] = g.IntN(4) == 0 && !c.masked(at)
+				c.fails[at] = g.IntN(4) == 0 && !c.masked(at) && !c.read(at)
 			}
 		}
 		f, plain, err := c.load(t)
@@ -207,6 +207,15 @@ func (c *oracleCase) want(plain *policytest.Plain) string {
 // has reports whether the policy has a rule with the head.
 func (c *oracleCase) has(kind, typ, field string) bool {
 	return slices.ContainsFunc(c.rules, func(r rule) bool { return r.kind == kind && r.typ == typ && r.field == field })
+}
+
+// read reports whether a rule may read the field from an object. What a rule reads and the upstream fails to give
+// denies, whatever the rule makes of its absence: answer's own tests have that, plain OPA knows nothing of it.
+func (c *oracleCase) read(coordinate string) bool {
+	_, field, _ := strings.Cut(coordinate, ".")
+	return slices.ContainsFunc(c.rules, func(r rule) bool {
+		return strings.Contains(r.text, "input.parent") && strings.Contains(r.text, "."+field)
+	})
 }
 
 // judge asks plain OPA, with the whole input, in the order of DESIGN.md section 5.

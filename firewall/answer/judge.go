@@ -29,6 +29,7 @@ type judging struct {
 	windowEnd int64
 	allowed   []bool // of the objects that are open, for each of their judges
 	found     []span
+	lost      bool    // the upstream failed to give something that the rule at hand reads
 	nested    []named // members of the objects being projected
 }
 
@@ -332,6 +333,8 @@ func (w *walker) collectOwn(b []byte, i int, o *object) error {
 	for k := range o.judges {
 		j := &o.judges[k]
 		batch := &w.batches[w.batchOf[j.guard]]
+		begin := len(batch.text)
+		w.lost = false
 		var err error
 		batch.text, err = w.project(batch.text, b, j.reads, func(alias string) span {
 			for k := range o.wanted {
@@ -343,6 +346,11 @@ func (w *walker) collectOwn(b []byte, i int, o *object) error {
 		})
 		if err != nil {
 			return err
+		}
+		if w.lost {
+			// What the upstream failed to give is no fact: a rule with `not` would take its absence for one.
+			// No object is denied (policy.ObjectRule.Judge).
+			batch.text = append(batch.text[:begin], nullText...)
 		}
 		w.ordinals = append(w.ordinals, int32(len(batch.ends)))
 		batch.ends = append(batch.ends, len(batch.text))
@@ -357,10 +365,12 @@ func (w *walker) project(dst, b []byte, p *projection, find func(alias string) s
 		f := &p.fields[i]
 		at := find(f.alias)
 		if at.end == 0 {
+			w.lost = true
 			continue
 		}
 		w.path = append(w.path, step{key: f.alias})
 		absent, err := w.upstream.absent(w, b[at.start:at.end])
+		w.lost = w.lost || absent
 		if err == nil && !absent {
 			if dst[len(dst)-1] != '{' {
 				dst = append(dst, ',')
@@ -392,7 +402,11 @@ func (w *walker) projectValue(dst, b []byte, at span, f *projected) ([]byte, err
 				dst = append(dst, ',')
 			}
 			w.path = append(w.path, step{in: index})
-			dst, err = w.projectValue(dst, b, span{i, end}, f)
+			absent, err := w.upstream.absent(w, b[i:end])
+			w.lost = w.lost || absent
+			if err == nil {
+				dst, err = w.projectValue(dst, b, span{i, end}, f)
+			}
 			w.path = w.path[:len(w.path)-1]
 			if err != nil {
 				return dst, err
