@@ -39,10 +39,11 @@ var arrows = []arrow{
 	{"firewall/gqlws", nil, "a leaf: the subscription protocols are specifications of their own"},
 	{"firewall/identity", []string{"firewall/identity/..."}, "a leaf: who is calling must not depend on what is asked for; firewall translates Identity to policy.Subject"},
 	{"firewall/answer", []string{"schema", "firewall/gqlhttp"}, "an answer is rewritten by the operation's shape and by guards handed to it; who decides them, and how, is the firewall's"},
-	{"firewall/upstream", nil, "a leaf: a client of HTTP/1.1, testable with bytes in and bytes out; what is sent and what becomes of the answer is the firewall's"},
+	{"firewall/socket", nil, "a leaf: system calls that never wait"},
+	{"firewall/upstream", []string{"firewall/socket"}, "a leaf: a client of HTTP/1.1, testable with bytes in and bytes out; what is sent and what becomes of the answer is the firewall's"},
 	{"firewall/audit", nil, "a leaf: a record holds plain values, so that no change of a decision's type changes the log's format"},
 	{"firewall", []string{
-		"firewall/answer", "firewall/gqlhttp", "firewall/gqlws", "firewall/identity", "firewall/audit", "firewall/upstream", "policy", "cost", "cost/budget", "schema", "schema/persisted",
+		"firewall/answer", "firewall/gqlhttp", "firewall/gqlws", "firewall/identity", "firewall/audit", "firewall/socket", "firewall/upstream", "policy", "cost", "cost/budget", "schema", "schema/persisted",
 		"schema/persisted/redisstore",
 	}, "the firewall is configured by Go values and embedded without YAML or commands; what stands on it imports it, never the reverse"},
 	{"firewall/configfile", []string{"firewall", "firewall/identity", "firewall/audit", "cost/budget", "policy", "schema", "schema/persisted"},

@@ -36,6 +36,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	limited := &limitedConn{Conn: c, timeout: l.write}
+	limited.direct.open(c)
 	limited.release = sync.OnceFunc(func() {
 		l.crowd.remove(limited)
 		<-l.slots
@@ -67,7 +68,8 @@ type limitedConn struct {
 	applied time.Time // the one that the connection has
 	readers int       // reads under way
 
-	watch watch
+	direct direct
+	watch  watch
 }
 
 // writePart is what a client must take within timeouts.write. Longer writes
@@ -85,7 +87,7 @@ func (c *limitedConn) Write(p []byte) (n int, err error) {
 		if err := c.arm(); err != nil {
 			return n, err
 		}
-		k, err := c.Conn.Write(p[n:min(len(p), n+writePart)])
+		k, err := c.direct.write(p[n:min(len(p), n+writePart)])
 		n += k
 		if err != nil || n >= len(p) {
 			return n, err
@@ -175,7 +177,7 @@ func (c *limitedConn) Read(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	err = c.waiting(func() error {
-		n, err = c.Conn.Read(p)
+		n, err = c.direct.read(p)
 		return err
 	})
 	return n, err

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/graphward/graphward/firewall/socket"
 )
 
 // watchAfter is how long a request may run before anybody looks whether its
@@ -33,15 +35,10 @@ type watch struct {
 // begin makes the context of a connection end when its client leaves. TLS
 // connections and platforms without a way to peek keep net/http's way.
 func (w *watch) begin(ctx context.Context) context.Context {
-	s, ok := w.conn.Conn.(syscall.Conn)
-	if !ok || !canPeek {
+	w.raw = w.conn.direct.raw
+	if w.raw == nil {
 		return ctx
 	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	w.raw = raw
 	ctx, w.leave = context.WithCancel(ctx)
 	return ctx
 }
@@ -73,7 +70,7 @@ func (w *watch) look() {
 	gone := false
 	_ = w.conn.waiting(func() error {
 		return w.raw.Read(func(fd uintptr) (done bool) {
-			done, gone = peek(fd)
+			done, gone = socket.Peek(fd)
 			return done
 		})
 	})

@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/graphward/graphward/firewall/socket"
 )
 
 const (
@@ -48,7 +50,7 @@ type conn struct {
 func newConn(raw net.Conn) *conn {
 	k := &conn{conn: raw, buf: make([]byte, bufferSize)}
 	k.abort = func() { _ = raw.Close() }
-	if s, ok := raw.(syscall.Conn); ok && direct {
+	if s, ok := raw.(syscall.Conn); ok && socket.Direct {
 		k.raw, _ = s.SyscallConn()
 	}
 	k.step = k.converse
@@ -164,17 +166,18 @@ func (k *conn) talk() error {
 func (k *conn) converse(fd uintptr) (done bool) {
 	if k.first {
 		k.first = false
-		if k.kept && !quiet(fd) {
-			k.dead = true
-			return true
+		if k.kept {
+			if k.dead, _ = socket.Peek(fd); k.dead {
+				return true
+			}
 		}
-		k.sent, k.err = writeOnce(fd, k.wire)
+		k.sent, k.err = socket.Write(fd, k.wire)
 		return k.err != nil || k.sent < len(k.wire)
 	}
 	if k.sent < len(k.wire) {
 		return true
 	}
-	n, again, err := readOnce(fd, k.buf[k.end:])
+	n, again, err := socket.Read(fd, k.buf[k.end:])
 	if again {
 		return false
 	}

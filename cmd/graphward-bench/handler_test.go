@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/graphward/graphward/firewall"
+	"github.com/graphward/graphward/firewall/configfile"
+)
+
+// canned is an upstream without a socket: it answers every request alike.
+type canned struct{ body []byte }
+
+// RoundTrip implements http.RoundTripper.
+func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		Header: http.Header{"Content-Type": {"application/json"}, "Content-Length": {strconv.Itoa(len(c.body))}},
+		Body:   io.NopCloser(bytes.NewReader(c.body)), ContentLength: int64(len(c.body)),
+	}, nil
+}
+
+// discarded is a ResponseWriter that keeps nothing but the status.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) WriteHeader(status int)      { d.status = status }
+func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
+
+// cpuTime is what this process has used, in nanoseconds: unlike wall time it
+// does not count what else the machine does.
+func cpuTime(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// The handler alone under the comparison's own requests, without sockets and
+// without net/http: what graphward itself costs, but for its upstream client.
+func BenchmarkHandler(b *testing.B) {
+	s, err := newScene(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	path, err := s.config(everything, "http://127.0.0.1:9/graphql")
+	if err != nil {
+		b.Fatal(err)
+	}
+	file, err := configfile.Load(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := firewall.New(b.Context(), file.Config, firewall.WithTransport(canned{answerOf(1500)}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = f.Close() })
+	for _, w := range workloads(s) {
+		if w.name != "warm" && w.name != "never" && w.name != "denied" && w.name != "costly" {
+			continue
+		}
+		b.Run(w.name, func(b *testing.B) {
+			b.ReportAllocs()
+			prepared := make([]*http.Request, subjects)
+			bodies := make([]*bytes.Reader, subjects)
+			hostile := false
+			prepare := func(i int, n uint64) {
+				sent := w.next(nil, n)
+				hostile = sent.hostile
+				r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(sent.raw)))
+				if err != nil {
+					b.Fatal(err)
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					b.Fatal(err)
+				}
+				bodies[i] = bytes.NewReader(body)
+				r.RemoteAddr, r.Body = "127.0.0.1:40000", io.NopCloser(bodies[i])
+				prepared[i] = r
+			}
+			for i := range prepared {
+				prepare(i, uint64(i))
+			}
+			out := &discarded{header: http.Header{}}
+			before := cpuTime(b)
+			n := uint64(0)
+			for ; b.Loop(); n++ {
+				i := int(n % subjects)
+				if w.name == "never" {
+					prepare(i, subjects+n)
+				}
+				_, _ = bodies[i].Seek(0, io.SeekStart)
+				clear(out.header)
+				f.ServeHTTP(out, prepared[i])
+				if (out.status >= 400) != hostile {
+					b.Fatalf("status %d", out.status)
+				}
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(n), "cpu-ns/op")
+		})
+	}
+}
