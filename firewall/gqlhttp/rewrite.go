@@ -101,9 +101,14 @@ func (o *ErrorOptions) concerns(body []byte) bool {
 // extensions, in bytes.
 const MaxHeld = 4 << 20
 
+// maxLead bounds what an [ErrorWriter] keeps of what stands before the first
+// value: an opening brace and a name, and white space as much as upstream likes.
+const maxLead = 4 << 10
+
 // ErrorWriter applies ErrorOptions to a body while it streams. It holds back
-// the values of the top-level members errors and extensions and nothing
-// else. It is not safe for concurrent use.
+// the values of the top-level members errors and extensions, and what stands
+// before the first value until that goes on: as long as a body may turn out to
+// be none, nothing of it has been written. It is not safe for concurrent use.
 type ErrorWriter struct {
 	w       io.Writer
 	o       *ErrorOptions
@@ -111,6 +116,9 @@ type ErrorWriter struct {
 	changed bool
 	err     error
 
+	lead    []byte // what stands before the first value
+	begun   bool   // something has been written
+	streams bool   // a value has begun that is not held
 	key     []byte // of the member at hand, quoted
 	held    []byte
 	holding bool
@@ -171,21 +179,41 @@ func (e *ErrorWriter) Write(p []byte) (int, error) {
 		}
 		// A value begins at i.
 		if e.holding {
-			if e.err = e.pass(p[done:i]); e.err != nil {
+			if e.err = e.keepOrPass(p[done:i]); e.err != nil {
 				return done, e.err
 			}
 			done = i
+		} else {
+			e.streams = true
 		}
 	}
-	if e.err = e.pass(p[done:]); e.err != nil {
+	if e.err = e.keepOrPass(p[done:]); e.err != nil {
 		return done, e.err
 	}
 	return len(p), nil
 }
 
+// keepOrPass takes what is not held: it goes on, or stays where no value has
+// gone on nor will yet.
+func (e *ErrorWriter) keepOrPass(p []byte) error {
+	if !e.begun && !e.streams && e.state != afterObject && len(e.lead)+len(p) <= maxLead {
+		e.lead = append(e.lead, p...)
+		return nil
+	}
+	return e.pass(p)
+}
+
 func (e *ErrorWriter) pass(p []byte) error {
 	if len(p) == 0 {
 		return nil
+	}
+	if !e.begun {
+		e.begun = true
+		if len(e.lead) > 0 {
+			if _, err := e.w.Write(e.lead); err != nil {
+				return err
+			}
+		}
 	}
 	_, err := e.w.Write(p)
 	return err

@@ -161,6 +161,33 @@ func TestErrorWriterStreams(t *testing.T) {
 	}
 }
 
+// TestErrorWriterLead: where errors come first, nothing is written before their
+// end is there, so that a body without one can still be refused.
+func TestErrorWriterLead(t *testing.T) {
+	o := &ErrorOptions{Mask: true, RemoveExtensions: []string{"cost"}}
+	for _, c := range []struct{ held, rest, want string }{
+		{`{"errors":[{"message":"a`, `"}]}`, `{"errors":[` + string(masked) + `]}`},
+		{" {\n \"errors\" : [", "] }", " {\n \"errors\" : [] }"},
+		{`{"extensions":{"cost":1`, `},"data":null}`, `{"extensions":{},"data":null}`},
+		{`{"err`, `ors":null}`, `{"errors":null}`},
+		{`{`, `}`, `{}`},
+	} {
+		var b bytes.Buffer
+		w := NewErrorWriter(&b, o)
+		if _, err := w.Write([]byte(c.held)); err != nil || b.Len() > 0 {
+			t.Errorf("%s: %v, written %s", c.held, err, &b)
+		}
+		_, err := w.Write([]byte(c.rest))
+		if err := errors.Join(err, w.Close()); err != nil || b.String() != c.want {
+			t.Errorf("%s%s: %v\n got %s\nwant %s", c.held, c.rest, err, &b, c.want)
+		}
+	}
+	var b bytes.Buffer
+	if _, err := NewErrorWriter(&b, o).Write([]byte(strings.Repeat(" ", 2*maxLead))); err != nil || b.Len() != 2*maxLead {
+		t.Errorf("%v, %d bytes of white space are written", err, b.Len())
+	}
+}
+
 func TestStripSuggestions(t *testing.T) {
 	body := []byte(`{"errors":[{"message":"No. Did you mean \"x\"?"}]}`)
 	o := &ErrorOptions{StripSuggestions: true}
