@@ -142,7 +142,7 @@ type skipper struct {
 	depth  int
 	str    bool
 	escape bool
-	began  bool
+	began  bool // a number or a name
 }
 
 // advance returns how many bytes of p belong to the value, and whether it ends
@@ -162,6 +162,9 @@ func (s *skipper) advance(p []byte) (n int, end bool) {
 			continue
 		}
 		c := p[i]
+		if s.began && s.depth == 0 && class[c] != plain {
+			return i, true // what begins here is no part of a number or a name
+		}
 		switch class[c] {
 		case plain:
 			if s.depth == 0 {
@@ -177,7 +180,7 @@ func (s *skipper) advance(p []byte) (n int, end bool) {
 			for i++; i < len(p) && class[p[i]] == plain; i++ {
 			}
 		case quote:
-			s.str, s.began = true, true
+			s.str = true
 			i++
 		case opening:
 			s.depth++
