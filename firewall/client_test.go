@@ -344,6 +344,53 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// With limits.queue as many wait as it says, and are served when there is room;
+// the others are refused meanwhile.
+func TestOverloadQueue(t *testing.T) {
+	const room, queue, flood = 2, 3, 50
+	back := newStuck()
+	g := behind(t, back.ServeHTTP, func(c *firewall.Config) {
+		c.Limits.InFlight, c.Limits.Queue = room, queue
+		c.Timeouts.Queue, c.Timeouts.Body = firewall.Duration(patience), firewall.Duration(2*patience)
+	})
+	statuses := make(chan int, room+queue+flood)
+	for range room + queue + flood {
+		go func() {
+			res, body, err := askOnce(g.address)
+			switch {
+			case err != nil:
+				t.Error(err)
+				statuses <- 0
+			case (res.StatusCode == http.StatusServiceUnavailable) != (codeOf(body) == "OVERLOADED"):
+				t.Errorf("%d: %s", res.StatusCode, body)
+				statuses <- 0
+			default:
+				statuses <- res.StatusCode
+			}
+		}()
+	}
+	for range flood {
+		if s := <-statuses; s != http.StatusServiceUnavailable {
+			t.Errorf("%d, while nothing is answered", s)
+		}
+	}
+	for range room {
+		<-back.entered
+	}
+	if n := back.inside.Load(); n != room {
+		t.Errorf("%d requests reached the backend, want %d", n, room)
+	}
+	close(back.leave)
+	for range room + queue {
+		if s := <-statuses; s != http.StatusOK {
+			t.Errorf("an admitted request got %d", s)
+		}
+	}
+	if n := back.inside.Load(); n != room+queue {
+		t.Errorf("%d requests reached the backend, want %d", n, room+queue)
+	}
+}
+
 // knownByHeader knows everybody who sends an Authorization header.
 type knownByHeader struct{}
 

@@ -80,6 +80,8 @@ type TimeoutsConfig struct {
 	Idle Duration `yaml:"idle"`
 	// For the client to take each 64 KiB of an answer; then the connection is cut.
 	Write Duration `yaml:"write"`
+	// For a place among limits.in_flight, where limits.queue lets a request wait; then it is OVERLOADED. It counts towards the body's time.
+	Queue Duration `yaml:"queue"`
 	// For requests in flight after SIGTERM.
 	Drain Duration `yaml:"drain"`
 }
@@ -290,10 +292,15 @@ type LimitsConfig struct {
 	Headers Size `yaml:"headers"`
 	// Connections held at once. Further ones take the place of those idle for longest, else wait in the kernel's queue.
 	Connections int `yaml:"connections"`
+	// Of these, held for one IPv4 address or IPv6 /64 at once; of further ones its idle ones make room, else they are closed. 0: any number.
+	// identity.trusted_proxies are exempt; leave it 0 behind a load balancer that is not one of them.
+	ConnectionsPerAddress int `yaml:"connections_per_address"`
 	// Memory for compiled operations, about; what does not fit is compiled again.
 	PlanCache Size `yaml:"plan_cache"`
-	// Requests served at once; further ones are OVERLOADED at once. Where callers can be identified, the last eighth is for those who are.
+	// Requests served at once; further ones wait in the queue, or are OVERLOADED at once. Where callers can be identified, the last eighth is for those who are.
 	InFlight int `yaml:"in_flight"`
+	// Requests that wait for a place among those, first come first served, for timeouts.queue at most; 0: none does.
+	Queue int `yaml:"queue"`
 }
 
 // ShapeLimits are the limits on an operation's shape, which a tier may lower. 0: the ceiling of limits.
@@ -553,7 +560,7 @@ func DefaultConfig() *Config {
 		Listen:   "127.0.0.1:8080",
 		Path:     "/graphql",
 		TLS:      TLSConfig{ClientAuth: "off"},
-		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Write: Duration(30 * time.Second), Drain: Duration(20 * time.Second)},
+		Timeouts: TimeoutsConfig{Header: Duration(5 * time.Second), Body: Duration(10 * time.Second), Idle: Duration(120 * time.Second), Write: Duration(30 * time.Second), Queue: Duration(time.Second), Drain: Duration(20 * time.Second)},
 		Upstream: UpstreamConfig{Timeout: Duration(30 * time.Second), MaxResponse: 8 << 20, Balance: balanceLeastInFlight,
 			Health: HealthConfig{Interval: Duration(5 * time.Second), Timeout: Duration(2 * time.Second), Failures: 3,
 				Eject: Duration(5 * time.Second), MaxEject: Duration(2 * time.Minute)}},

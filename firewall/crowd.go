@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -14,35 +15,63 @@ import (
 // of them, for a request each, would keep everybody else out for timeouts.idle.
 type crowd struct {
 	mu    sync.Mutex
-	conns map[*limitedConn]struct{}
+	conns conns
+	from  map[netip.Prefix]conns // those whose limitedConn.from is valid
 }
+
+type conns map[*limitedConn]struct{}
 
 func (c *crowd) add(k *limitedConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns == nil {
-		c.conns = map[*limitedConn]struct{}{}
+		c.conns, c.from = conns{}, map[netip.Prefix]conns{}
 	}
 	c.conns[k] = struct{}{}
+	if k.from.IsValid() {
+		if c.from[k.from] == nil {
+			c.from[k.from] = conns{}
+		}
+		c.from[k.from][k] = struct{}{}
+	}
 }
 
 func (c *crowd) remove(k *limitedConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.conns, k)
+	if same := c.from[k.from]; same != nil {
+		if delete(same, k); len(same) == 0 {
+			delete(c.from, k.from)
+		}
+	}
+}
+
+// roomFrom reports whether an address that may have so many connections may
+// have one more, for which one of its idle ones ends where it has to.
+func (c *crowd) roomFrom(from netip.Prefix, limit int) bool {
+	c.mu.Lock()
+	full := len(c.from[from]) >= limit
+	c.mu.Unlock()
+	return !full || c.closeIdle(1, from) > 0
 }
 
 // closeIdle closes those n connections that have been idle for longest, or all
-// that are if they are fewer, and returns how many. As with timeouts.idle, a
-// request that is on its way to one of them is lost and was not served.
-func (c *crowd) closeIdle(n int) int {
+// that are if they are fewer, and returns how many; with a valid from only such
+// as come from there. As with timeouts.idle, a request that is on its way to one
+// of them is lost and was not served.
+func (c *crowd) closeIdle(n int, from netip.Prefix) int {
 	type idler struct {
 		conn  *limitedConn
 		since int64
 	}
 	var idle []idler
 	c.mu.Lock()
-	for k := range c.conns {
+	among := c.conns
+	if from.IsValid() {
+		among = c.from[from]
+	}
+	for k := range among {
 		if since := k.idle.Load(); since != 0 {
 			idle = append(idle, idler{k, since})
 		}
@@ -86,7 +115,7 @@ func (l *limitedListener) enter() bool {
 		default:
 		}
 		wait := retryRoom
-		if l.crowd.closeIdle(1+cap(l.slots)/64) > 0 {
+		if l.crowd.closeIdle(1+cap(l.slots)/64, netip.Prefix{}) > 0 {
 			wait = 0
 		}
 		timer := time.NewTimer(wait)

@@ -41,7 +41,7 @@ type Firewall struct {
 	log       zerolog.Logger
 	transport http.RoundTripper
 	holders   *holders
-	inFlight  atomic.Int64
+	gate      gate
 	draining  atomic.Bool
 
 	manifests *manifests
@@ -142,6 +142,7 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	f.options.background = false
 	f.metrics.generation(g)
 	f.metrics.operations(f)
+	f.metrics.queue(&f.gate)
 	f.metrics.registry.MustRegister(newBackendMetrics(f))
 	if !o.offline {
 		f.manifests.start(f)
@@ -256,6 +257,7 @@ func (f *Firewall) next(ctx context.Context, old *generation, c *Config) (*gener
 	fixed("limits.headers", was.Limits.Headers, c.Limits.Headers)
 	fixed("limits.plan_cache", was.Limits.PlanCache, c.Limits.PlanCache)
 	fixed("limits.connections", was.Limits.Connections, c.Limits.Connections)
+	fixed("limits.connections_per_address", was.Limits.ConnectionsPerAddress, c.Limits.ConnectionsPerAddress)
 	fixed("upstream.tls", was.Upstream.TLS, c.Upstream.TLS)
 	fixed("budgets.store", was.Budgets.Store, c.Budgets.Store)
 	fixed("budgets.on_store_failure", was.Budgets.OnStoreFailure, c.Budgets.OnStoreFailure)
@@ -319,25 +321,22 @@ func (f *Firewall) closeParts() error {
 	return errors.Join(errs...)
 }
 
-// errOverloaded refuses what limits.in_flight has no room for.
-var errOverloaded = errors.New("limits.in_flight requests are being served")
+// errOverloaded refuses what limits.in_flight and limits.queue have no room for.
+var errOverloaded = errors.New("limits.in_flight requests are being served, and limits.queue wait")
 
 // enter bounds what is in flight over all clients: beyond limits.in_flight
-// requests nothing is decoded, and nothing waits. A nil error is followed by leave.
-func (f *Firewall) enter(g *generation) error {
-	if f.inFlight.Add(1) > int64(g.config.Limits.InFlight) {
-		f.inFlight.Add(-1)
-		return errOverloaded
-	}
-	return nil
+// requests nothing is decoded. A nil error is followed by leave.
+func (f *Firewall) enter(ctx context.Context, g *generation) error {
+	l := &g.config.Limits
+	return f.gate.enter(ctx, l.InFlight, l.Queue, g.config.Timeouts.Queue.Std())
 }
 
-func (f *Firewall) leave() { f.inFlight.Add(-1) }
+func (f *Firewall) leave() { f.gate.leave() }
 
 // roomFor keeps the last eighth of limits.in_flight for callers who are
 // identified, where anybody can be: a flood without credentials cannot take it.
 func (f *Firewall) roomFor(g *generation, id *identity.Identity) error {
-	if !id.Authenticated && f.inFlight.Load() > g.openSlots {
+	if !id.Authenticated && f.gate.running.Load() > g.openSlots {
 		return errOverloaded
 	}
 	return nil

@@ -3,17 +3,20 @@ package firewall
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/graphward/graphward/cost/budget"
 )
 
 // limitListener holds at most limit connections. Where they are all taken, those
 // that have been idle for longest make room for further ones; while all are
 // busy, these wait in the kernel's queue, where they cost nothing here. A client must take each part
 // of what is written to it within the timeout.
-func limitListener(l net.Listener, limit int, write time.Duration) net.Listener {
+func limitListener(l net.Listener, limit int, write time.Duration) *limitedListener {
 	return &limitedListener{Listener: l, write: write, slots: make(chan struct{}, limit), done: make(chan struct{})}
 }
 
@@ -21,13 +24,19 @@ type limitedListener struct {
 	net.Listener
 	write time.Duration
 	slots chan struct{}
-	crowd crowd
-	once  sync.Once
-	done  chan struct{}
+	// perAddress is limits.connections_per_address; 0: any number. exempt are
+	// addresses to which it does not apply, refused is told of each connection
+	// that was one too many; neither is nil where perAddress is not 0.
+	perAddress int
+	exempt     func(netip.Addr) bool
+	refused    func()
+	crowd      crowd
+	once       sync.Once
+	done       chan struct{}
 }
 
 func (l *limitedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	c, from, err := l.next()
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +44,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		_ = c.Close()
 		return nil, net.ErrClosed
 	}
-	limited := &limitedConn{Conn: c, timeout: l.write}
+	limited := &limitedConn{Conn: c, timeout: l.write, from: from}
 	limited.direct.open(c)
 	limited.release = sync.OnceFunc(func() {
 		l.crowd.remove(limited)
@@ -44,6 +53,35 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	limited.watch.conn = limited
 	l.crowd.add(limited)
 	return limited, nil
+}
+
+// next accepts the next connection that is not one too many of its address:
+// those end at once, and wait for nobody, so that they keep nobody waiting.
+func (l *limitedListener) next() (net.Conn, netip.Prefix, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil || l.perAddress == 0 {
+			return c, netip.Prefix{}, err
+		}
+		addr := peerOf(c)
+		if !addr.IsValid() || l.exempt(addr) {
+			return c, netip.Prefix{}, nil
+		}
+		from := budget.NetworkOf(addr)
+		if l.crowd.roomFrom(from, l.perAddress) {
+			return c, from, nil
+		}
+		_ = c.Close()
+		l.refused()
+	}
+}
+
+// peerOf is the zero Addr for what has no address, such as a Unix socket.
+func peerOf(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
 
 func (l *limitedListener) Close() error {
@@ -61,6 +99,7 @@ type limitedConn struct {
 	armed   atomic.Int64 // when the write deadline was set, Unix nanoseconds
 	foreign atomic.Bool  // somebody else's write deadline stands
 	idle    atomic.Int64 // since when no request runs, Unix nanoseconds; 0: one does, or none has come yet
+	from    netip.Prefix // where connections of one address are counted; else zero
 	release func()
 
 	mu      sync.Mutex

@@ -42,7 +42,9 @@ type metrics struct {
 	panics       prometheus.Counter
 	auditFailed  prometheus.Counter
 	settleFailed prometheus.Counter
-	resets       prometheus.Counter
+	// connections that limits.connections_per_address closed
+	connectionsRefused prometheus.Counter
+	resets             prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -90,8 +92,15 @@ func newMetrics() *metrics {
 	m.panics = single("panics_total", "Requests that ended in a panic.")
 	m.auditFailed = single("audit_failures_total", "Audit records that could not be written.")
 	m.resets = single("connections_reset_total", "HTTP/2 connections closed because their clients did little but reset streams.")
+	m.connectionsRefused = single("connections_refused_total", "Connections closed at once because their address had limits.connections_per_address.")
 	m.settleFailed = single("settle_failures_total", "Reservations that could not be settled.")
 	return m
+}
+
+// queue shows who waits at the gate.
+func (m *metrics) queue(g *gate) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "graphward", Name: "requests_waiting",
+		Help: "Requests that wait for a place among limits.in_flight."}, func() float64 { return float64(g.waiting.Load()) }))
 }
 
 // auditLog shows what the log wrote and dropped.

@@ -52,7 +52,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.refuseAll(refuse(StageAdmit, &callError{code: gqlhttp.CodeOverloaded, message: "The service is starting"}))
 		return
 	}
-	if x.stop(StageAdmit, f.enter(g)) {
+	if x.stop(StageAdmit, f.enter(ctx, g)) {
 		return
 	}
 	defer f.leave()

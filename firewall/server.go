@@ -7,6 +7,8 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +50,9 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	if s.dataListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, &ConfigError{[]Problem{{"listen", err.Error()}}}
 	}
-	s.dataListener = limitListener(s.dataListener, c.Limits.Connections, c.Timeouts.Write.Std())
+	limited := limitListener(s.dataListener, c.Limits.Connections, c.Timeouts.Write.Std())
+	limited.perAddress, limited.exempt, limited.refused = c.Limits.ConnectionsPerAddress, f.trusts, f.metrics.connectionsRefused.Inc
+	s.dataListener = limited
 	if c.Admin.Listen == "" {
 		return s, nil
 	}
@@ -66,6 +70,12 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	s.admin = &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: quiet}
 	return s, nil
+}
+
+// trusts reports whether an address is one of identity.trusted_proxies, which
+// bring the connections of many.
+func (f *Firewall) trusts(addr netip.Addr) bool {
+	return slices.ContainsFunc(f.current.Load().trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // http2Limits bound what one HTTP/2 connection may make the server hold. The

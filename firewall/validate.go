@@ -129,7 +129,11 @@ func (c *Config) validateListeners(v *validation) {
 	v.positive("timeouts.body", int64(c.Timeouts.Body))
 	v.positive("timeouts.idle", int64(c.Timeouts.Idle))
 	v.positive("timeouts.write", int64(c.Timeouts.Write))
+	v.positive("timeouts.queue", int64(c.Timeouts.Queue))
 	v.positive("timeouts.drain", int64(c.Timeouts.Drain))
+	if c.Limits.Queue > 0 && c.Timeouts.Queue >= c.Timeouts.Body {
+		v.add("timeouts.queue", "must be shorter than timeouts.body (%v), which runs while a request waits", c.Timeouts.Body.Std())
+	}
 }
 
 func loopback(hostport string) bool {
@@ -305,6 +309,14 @@ func (c *Config) validateLimits(v *validation) {
 		{"fragments", int64(l.Fragments)}, {"value_depth", int64(l.ValueDepth)}, {"list_items", int64(l.ListItems)},
 		{"batch", int64(l.Batch)}, {"url", int64(l.URL)}, {"headers", int64(l.Headers)}, {"connections", int64(l.Connections)}, {"plan_cache", int64(l.PlanCache)}, {"in_flight", int64(l.InFlight)}} {
 		v.positive("limits."+n.key, n.value)
+	}
+	for _, n := range []struct {
+		key   string
+		value int
+	}{{"queue", l.Queue}, {"connections_per_address", l.ConnectionsPerAddress}} {
+		if n.value < 0 {
+			v.add("limits."+n.key, "must not be negative")
+		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(c.Modes)) {
 		path := "modes." + code

@@ -79,18 +79,26 @@ var unescaped = func() (t [256]bool) {
 // IPPrefix is the address as a budget's holder: an IPv4 address whole ("192.0.2.1/32"), an IPv6 address by its /64
 // ("2001:db8::/64"), which is what one subscriber commonly has to himself. IPv4 in IPv6 counts as IPv4; zones are dropped. The zero Addr is "", a holder of its own.
 func IPPrefix(addr netip.Addr) string {
-	if !addr.IsValid() {
+	prefix := NetworkOf(addr)
+	if !prefix.IsValid() {
 		return ""
+	}
+	var text [64]byte
+	return string(prefix.AppendTo(text[:0]))
+}
+
+// NetworkOf is what counts as one address: an IPv4 address, or an IPv6 /64, of
+// which one host may use all. IPv4-mapped addresses count as IPv4, zones do not
+// count; it is the zero Prefix for the zero Addr.
+func NetworkOf(addr netip.Addr) netip.Prefix {
+	if !addr.IsValid() {
+		return netip.Prefix{}
 	}
 	addr = addr.Unmap().WithZone("")
 	bits := 32
 	if addr.Is6() {
 		bits = 64
 	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil { // not reached: bits fit a valid address
-		return ""
-	}
-	var text [64]byte
-	return string(prefix.AppendTo(text[:0]))
+	prefix, _ := addr.Prefix(bits) // bits fit a valid address
+	return prefix
 }
