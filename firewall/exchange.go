@@ -43,6 +43,8 @@ type exchange struct {
 	open *audit.Record
 	// cut: the answer was given up on purpose, with all settled and recorded.
 	cut bool
+
+	memory *memory
 }
 
 // reply remembers whether the header section is out.
@@ -91,7 +93,12 @@ func (x *exchange) preflight() bool {
 
 // record starts the audit record of one operation.
 func (x *exchange) record() *audit.Record {
-	rec := &audit.Record{
+	rec := &x.memory.record
+	if x.memory.recorded {
+		rec = &audit.Record{}
+	}
+	x.memory.recorded = true
+	*rec = audit.Record{
 		Time: x.began, ID: audit.NewID(), Protocol: "http", ClientIP: x.ip, TraceParent: x.r.Header.Get("Traceparent"),
 		Generation: x.g.number, SchemaDigest: x.g.schemaID, PolicyRevision: x.g.policyRevision(),
 		Reported: slices.Clip(x.reported),

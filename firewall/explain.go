@@ -9,6 +9,7 @@ import (
 	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/firewall/identity"
+	"github.com/graphward/graphward/policy"
 	"github.com/graphward/graphward/schema"
 )
 
@@ -172,7 +173,8 @@ func (g *generation) explained(ctx context.Context, q *ExplainRequest) (*caller,
 		r.Header = http.Header{}
 	}
 	r.URL = urlOf(g.config.Path)
-	if who.request, err = g.request(r, netip.AddrFrom4([4]byte{127, 0, 0, 1})); err != nil {
+	who.request = new(policy.Request)
+	if err = g.request(r, netip.AddrFrom4([4]byte{127, 0, 0, 1}), who.request); err != nil {
 		return nil, err
 	}
 	return who, g.chooseTier(ctx, who)

@@ -44,6 +44,7 @@ type generation struct {
 	openSlots int64
 	identity  identity.Authenticator
 	release   func() // frees what the identity sources hold
+	known     *knownCallers
 
 	// unknownTier says once a generation, and so never at a caller's pace,
 	// that the policy named a tier that budgets.tiers lacks.
@@ -74,7 +75,7 @@ const openCeiling = 1 << 30
 // newGeneration builds a generation or says everything that is wrong, in all
 // sources, at once. The error is one of those that New lists, or a join.
 func newGeneration(ctx context.Context, number uint64, c *Config, o *options) (*generation, error) {
-	g := &generation{views: &views{}, number: number, config: c, release: func() {}}
+	g := &generation{views: &views{}, known: &knownCallers{}, number: number, config: c, release: func() {}}
 	var once sync.Once
 	g.unknownTier = func(err error) {
 		once.Do(func() { o.log.Warn().Err(err).Uint64("generation", number).Msg("such callers get the default tier") })

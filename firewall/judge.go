@@ -61,6 +61,7 @@ type judge struct {
 	collect  bool
 	refusals []*Refusal
 	reported []*Refusal
+	memory   *memory // of the request whose only call this is; nil for others
 }
 
 // refuse records an error and says whether the call ends here.
@@ -125,7 +126,11 @@ func (j *judge) decide(ctx context.Context, doc document, c *gqlhttp.Call, metho
 		j.refuse(StagePlan, err)
 		return nil, false
 	}
-	v = &verdict{plan: p, document: doc, tier: who.tier}
+	v, bound := &verdict{}, &schema.Variables{}
+	if j.memory != nil {
+		v, bound = &j.memory.verdict, &j.memory.bound
+	}
+	*v = verdict{plan: p, document: doc, tier: who.tier}
 	registered := g.register(v, clientOf(who))
 	if j.refuse(StagePlan, kindAllowed(p.op, method)) {
 		return v, false
@@ -139,10 +144,11 @@ func (j *judge) decide(ctx context.Context, doc document, c *gqlhttp.Call, metho
 			return v, false
 		}
 	}
-	if v.variables, err = p.op.Coerce(c.Variables, g.compile); err != nil {
+	if err = p.op.CoerceInto(bound, c.Variables, g.compile); err != nil {
 		j.refuse(StageBind, err)
 		return v, false
 	}
+	v.variables = bound
 	v.maxCost = maxCost
 	if !j.measure(v, p.program, p.lenient, v.variables, batchCost) || !j.authorize(ctx, v, who, batchCost) {
 		return v, false

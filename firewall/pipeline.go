@@ -17,7 +17,10 @@ import (
 // ServeHTTP guards one request. It answers in every case, also on panic, and
 // writes one audit record for each operation.
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{f: f, g: f.current.Load(), w: &reply{ResponseWriter: w}, r: r, began: time.Now()}
+	m := memories.Get().(*memory)
+	x := &m.exchange
+	m.reply.ResponseWriter = w
+	*x = exchange{f: f, g: f.current.Load(), w: &m.reply, r: r, began: time.Now(), memory: m}
 	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 && !mutated("close after chunked") {
 		// A Content-Length may have stood beside it, which net/http drops
 		// unseen: what a proxy in front took for this body's end is not ours,
@@ -29,17 +32,25 @@ func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.metrics.inFlight.Inc()
 	defer f.metrics.inFlight.Dec()
+	if x.run() {
+		m.release()
+	}
+}
+
+// run serves the request; it reports false when it ended in a panic.
+func (x *exchange) run() (ended bool) {
 	defer x.recover()
+	w, r := x.w, x.r
 	// Answers given before the body is read must not wait for it without end.
-	gqlhttp.BoundBody(x.w, r, x.g.config.Timeouts.Body.Std())
+	gqlhttp.BoundBody(w, r, x.g.config.Timeouts.Body.Std())
 	if r.URL.Path != x.g.config.Path && !mutated("NOT_FOUND") {
 		x.refuseAll(refuse(StageDecode, &callError{code: gqlhttp.CodeNotFound, message: "Not found"}))
-		return
+		return true
 	}
-	if x.preflight() {
-		return
+	if !x.preflight() {
+		x.serve(r.Context())
 	}
-	x.serve(r.Context())
+	return true
 }
 
 var closeConnection = []string{"close"}
@@ -77,7 +88,8 @@ func (x *exchange) serve(ctx context.Context) {
 	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) || x.stop(StageSettle, f.auditable()) {
 		return
 	}
-	who, stage, err := g.identify(ctx, x.r, x.ip)
+	who := &x.memory.caller
+	stage, err := g.identify(ctx, x.r, x.ip, who, &x.memory.request)
 	x.who = who
 	if x.stop(stage, err) || x.stop(StageAdmit, f.roomFor(g, who.identity)) {
 		return
@@ -96,7 +108,8 @@ func (x *exchange) serve(ctx context.Context) {
 
 // single judges, charges and forwards one call and streams the answer.
 func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, payer *holder) {
-	j := &judge{f: x.f, g: x.g}
+	j := &x.memory.judge
+	*j = judge{f: x.f, g: x.g, memory: x.memory}
 	record := x.record()
 	v, ok := j.call(ctx, &m.Calls[0], m.Method, x.who, 0)
 	describe(record, v, j)
@@ -144,21 +157,28 @@ func (j *judge) record(rec *audit.Record) {
 	}
 }
 
-// caller is built from the request alone: what the policy may read of it.
-func (g *generation) identify(ctx context.Context, r *http.Request, ip netip.Addr) (*caller, Stage, error) {
-	request, err := g.request(r, ip)
-	who := &caller{request: request, tier: "default"}
+// identify fills who, and request with what the policy may read of the request.
+func (g *generation) identify(ctx context.Context, r *http.Request, ip netip.Addr, who *caller, request *policy.Request) (Stage, error) {
+	*who = caller{request: request, tier: "default"}
+	err := g.request(r, ip, request)
 	if err != nil {
-		return who, StageDecode, err
+		return StageDecode, err
 	}
 	if who.identity, err = g.identity.Authenticate(r); err != nil {
-		return who, StageIdentify, err
+		return StageIdentify, err
 	}
-	who.subject = subjectOf(who.identity)
+	known := g.known.get(who.identity)
+	if who.subject = known.subject; known.tier != "" {
+		who.tier = known.tier
+		return "", nil
+	}
 	if err := g.chooseTier(ctx, who); err != nil {
-		return who, StageTier, err
+		return StageTier, err
 	}
-	return who, "", nil
+	if g.policy == nil || g.policy.TierLasts() {
+		g.known.put(&knownCaller{identity: who.identity, subject: who.subject, tier: who.tier})
+	}
+	return "", nil
 }
 
 // chooseTier: a client's entry in the config, else the policy's tier, else the
@@ -204,19 +224,25 @@ func subjectOf(id *identity.Identity) *policy.Subject {
 // request is what the policy may read of the request. A header that the policy
 // names and the client sends twice is refused: two readers would choose
 // differently.
-func (g *generation) request(r *http.Request, ip netip.Addr) (*policy.Request, error) {
-	out := &policy.Request{Method: r.Method, Path: r.URL.Path, IP: ip.String(), Protocol: "http", Headers: map[string]string{}}
+func (g *generation) request(r *http.Request, ip netip.Addr, out *policy.Request) error {
+	*out = policy.Request{Method: r.Method, Path: r.URL.Path, IP: ip.String(), Protocol: "http", Headers: noHeaders}
+	if len(g.config.Policy.Headers) > 0 {
+		out.Headers = make(map[string]string, len(g.config.Policy.Headers))
+	}
 	for _, name := range g.config.Policy.Headers {
 		values := r.Header.Values(name)
 		if len(values) > 1 {
-			return out, &callError{code: gqlhttp.CodeBadRequest, message: "A header that may stand once was sent twice", detail: "header " + name + " was sent twice"}
+			return &callError{code: gqlhttp.CodeBadRequest, message: "A header that may stand once was sent twice", detail: "header " + name + " was sent twice"}
 		}
 		if len(values) == 1 {
 			out.Headers[lowerASCII(name)] = values[0]
 		}
 	}
-	return out, nil
+	return nil
 }
+
+// noHeaders is only read.
+var noHeaders = map[string]string{}
 
 // describe fills the record with what the judgement found; v is nil when there
 // was no plan.

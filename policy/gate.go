@@ -32,6 +32,13 @@ func (e *Engine) Tier(ctx context.Context, sub *Subject, req *Request) (string, 
 	return string(name), nil
 }
 
+// TierLasts reports whether the policy's tier depends on the subject alone, so
+// that it may be remembered for as long as this engine serves.
+func (e *Engine) TierLasts() bool {
+	c := e.tier
+	return c == nil || c.constant != nil || c.kind == classIdentity && !c.impure && !c.same.impure
+}
+
 // AdHoc reports whether the subject may send an operation that no manifest
 // lists. Without an adhoc rule nobody may.
 func (e *Engine) AdHoc(ctx context.Context, sub *Subject, req *Request, op *schema.Operation) (bool, error) {

@@ -24,16 +24,32 @@ import (
 // values in all, those of a variable once for each place where it stands.
 // Errors are *VariableError.
 func (op *Operation) Coerce(variables []byte, limits Limits) (*Variables, error) {
-	vars := &Variables{
-		Values: make([]Value, len(op.Variables)),
-		Given:  make([]bool, len(op.Variables)),
+	vars := &Variables{}
+	if err := op.CoerceInto(vars, variables, limits); err != nil {
+		return nil, err
 	}
+	return vars, nil
+}
+
+// CoerceInto is Coerce into the memory of vars, whose earlier values are gone
+// also when there is an error.
+func (op *Operation) CoerceInto(vars *Variables, variables []byte, limits Limits) error {
+	vars.Reset()
+	n := len(op.Variables)
+	if cap(vars.Values) < n {
+		vars.Values = make([]Value, n)
+	}
+	if cap(vars.Given) < n {
+		vars.Given = make([]bool, n)
+	}
+	vars.Values, vars.Given = vars.Values[:n], vars.Given[:n]
+	clear(vars.Given)
 	if len(bytes.TrimLeft(variables, " \t\r\n")) > 0 {
 		c := coercers.Get().(*coercer)
 		err := c.run(op, variables, limits.orDefaults(), vars)
 		c.release()
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for i := range op.Variables {
@@ -42,11 +58,22 @@ func (op *Operation) Coerce(variables []byte, limits Limits) (*Variables, error)
 			continue
 		}
 		if v.Default.Kind == Absent && v.Definition.Type.NonNull {
-			return nil, &VariableError{Path: "$" + clip(v.Name), Message: "is required, of type " + v.Definition.Type.String()}
+			return &VariableError{Path: "$" + clip(v.Name), Message: "is required, of type " + v.Definition.Type.String()}
 		}
 		vars.Values[i] = v.Default
 	}
-	return vars, nil
+	return nil
+}
+
+// Reset forgets all values. The memory that held them is used again by
+// CoerceInto, where it is not unusually large.
+func (vars *Variables) Reset() {
+	if cap(vars.Values) > maxKept {
+		*vars = Variables{}
+		return
+	}
+	clear(vars.Values) // what lies behind was cleared before
+	vars.Values, vars.Given = vars.Values[:0], vars.Given[:0]
 }
 
 // AppendVariables appends the JSON object of the variables that the client

@@ -1,0 +1,36 @@
+package firewall
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/graphward/graphward/firewall/identity"
+	"github.com/graphward/graphward/policy"
+)
+
+// knownCaller is what a generation makes of an identity. Immutable.
+type knownCaller struct {
+	identity *identity.Identity
+	subject  *policy.Subject
+	tier     string // empty: it is chosen for each request
+}
+
+// knownCallers keeps those whom a generation saw last, by the identity that a
+// verified token gives again and again. A place goes to whoever asked last. It
+// is safe for concurrent use.
+type knownCallers [1024]atomic.Pointer[knownCaller]
+
+func (k *knownCallers) place(id *identity.Identity) *atomic.Pointer[knownCaller] {
+	at := uintptr(unsafe.Pointer(id)) // allocated, so that the lowest bits are alike
+	return &k[(at>>5^at>>15)%uintptr(len(k))]
+}
+
+// get never returns nil: whom it does not know it makes, without a tier.
+func (k *knownCallers) get(id *identity.Identity) *knownCaller {
+	if c := k.place(id).Load(); c != nil && c.identity == id {
+		return c
+	}
+	return &knownCaller{identity: id, subject: subjectOf(id)}
+}
+
+func (k *knownCallers) put(c *knownCaller) { k.place(c.identity).Store(c) }
