@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/vektah/gqlparser/v2/ast"
+
+	"github.com/graphward/graphward/jsonscan"
 )
 
 // Coerce turns the variables of one request, a JSON object as the client sent
@@ -45,11 +48,15 @@ func (op *Operation) CoerceInto(vars *Variables, variables []byte, limits Limits
 	vars.Values, vars.Given = vars.Values[:n], vars.Given[:n]
 	clear(vars.Given)
 	if len(bytes.TrimLeft(variables, " \t\r\n")) > 0 {
-		c := coercers.Get().(*coercer)
-		err := c.run(op, variables, limits.orDefaults(), vars)
-		c.release()
-		if err != nil {
-			return err
+		limits := limits.orDefaults()
+		if !op.coerceScalars(vars, variables, &limits) {
+			vars.forget()
+			c := coercers.Get().(*coercer)
+			err := c.run(op, variables, limits, vars)
+			c.release()
+			if err != nil {
+				return err
+			}
 		}
 	}
 	for i := range op.Variables {
@@ -63,6 +70,83 @@ func (op *Operation) CoerceInto(vars *Variables, variables []byte, limits Limits
 		vars.Values[i] = v.Default
 	}
 	return nil
+}
+
+// coerceScalars coerces variables of the kind that most are: scalars and enum
+// values, all of them declared. It reports false for everything else, also for
+// what is wrong, and leaves the decision to a coercer.
+func (op *Operation) coerceScalars(vars *Variables, variables []byte, limits *Limits) bool {
+	text := string(variables) // its one copy, from which values are cut
+	r := jsonscan.New(variables)
+	if len(op.Variables) > fewVariables || !r.Take('{') {
+		return false
+	}
+	if r.Take('}') {
+		return r.Peek() == 0 && r.Offset() == len(variables)
+	}
+	values := 0
+	for more := true; more; {
+		name, ok := r.Name()
+		if !ok {
+			return false
+		}
+		i := slices.IndexFunc(op.Variables, func(v Variable) bool { return v.Name == string(name) })
+		if i < 0 || vars.Given[i] {
+			return false
+		}
+		v := &op.Variables[i]
+		if vars.Values[i], ok = op.scalar(&r, v.Definition.Type, text); !ok {
+			return false
+		}
+		vars.Given[i] = true
+		if values += max(v.uses, 1); values > limits.Walk {
+			return false
+		}
+		if more, ok = r.Next('}'); !ok {
+			return false
+		}
+	}
+	return r.Peek() == 0 && r.Offset() == len(variables)
+}
+
+// scalar reads a built-in scalar, an enum value or a null. text is what r reads.
+func (op *Operation) scalar(r *jsonscan.Reader, t *ast.Type, text string) (Value, bool) {
+	named := op.Schema.inputOf(t)
+	if t.Elem != nil || named == nil || named.kind == customScalar || named.kind == objectType {
+		return Value{}, false
+	}
+	c := r.Peek()
+	begin := r.Offset()
+	switch {
+	case c == 'n':
+		return Value{Kind: Null}, !t.NonNull && r.Word("null")
+	case c == '"' && (named.kind == stringScalar || named.kind == idScalar || named.kind == enumType):
+		_, escaped, ok := r.String()
+		if !ok || escaped {
+			return Value{}, false
+		}
+		value := Value{Kind: String, Text: text[begin+1 : r.Offset()-1]}
+		if named.kind == enumType {
+			value.Kind = Enum
+			_, ok = named.names[value.Text]
+		}
+		return value, ok
+	case (c == 't' || c == 'f') && named.kind == booleanScalar:
+		ok := r.Word("true") || r.Word("false")
+		return Value{Kind: Bool, Text: text[begin:r.Offset()]}, ok
+	case (c == '-' || '0' <= c && c <= '9') && (named.kind == intScalar || named.kind == floatScalar || named.kind == idScalar):
+		if _, ok := r.Number(); !ok {
+			return Value{}, false
+		}
+		return number(text[begin:r.Offset()], named.kind)
+	}
+	return Value{}, false
+}
+
+// forget makes all values absent.
+func (vars *Variables) forget() {
+	clear(vars.Values)
+	clear(vars.Given)
 }
 
 // Reset forgets all values. The memory that held them is used again by
@@ -462,6 +546,9 @@ func number(raw string, kind inputKind) (Value, bool) {
 	case intScalar:
 		if f != math.Trunc(f) || f < math.MinInt32 || f > math.MaxInt32 {
 			return Value{}, false
+		}
+		if leafKind(raw) == Int && raw != "-0" { // JSON writes an integer in one way
+			return Value{Kind: Int, Text: raw}, true
 		}
 		return Value{Kind: Int, Text: strconv.FormatInt(int64(f), 10)}, true
 	case idScalar:

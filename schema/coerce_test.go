@@ -383,6 +383,37 @@ func FuzzCoerce(f *testing.F) {
 	})
 }
 
+// FuzzCoerceScalars holds the quick way against the coercer: what it reads the
+// coercer reads alike.
+func FuzzCoerceScalars(f *testing.F) {
+	s := mustLoad(f, valuesSDL)
+	op := declared(f, s, `$i: Int, $f: Float!, $s: String, $id: ID, $b: Boolean, $c: Color, $n: Int!, $j: JSON, $l: [Int], $d: Int = 7`)
+	for _, seed := range []string{
+		`{"i":12,"f":-1.5,"s":"é","id":12,"b":true,"c":"RED","n":0,"d":null}`, `{"i":1e2,"f":2,"id":"x","b":false,"c":"NONE"}`, ` { } `,
+		`{"n":null}`, `{"i":1,"i":2}`, `{"unknown":1}`, `{"i":-0,"id":1.0,"n":2147483648}`, `{"s":"\n"}`, `{"s":"a"}x`, `{"j":1}`, `{"l":1}`, `{"f":1e400}`,
+		`{"i":true}`, `{"b":truex}`, `{"c":"RED"`, `[]`, `null`,
+	} {
+		f.Add([]byte(seed))
+	}
+	limits := Limits{ValueDepth: 5, ListItems: 20, Walk: 6}
+	f.Fuzz(func(t *testing.T, variables []byte) {
+		n := len(op.Variables)
+		quick := &Variables{Values: make([]Value, n), Given: make([]bool, n)}
+		if !op.coerceScalars(quick, variables, &limits) {
+			return
+		}
+		slow := &Variables{Values: make([]Value, n), Given: make([]bool, n)}
+		c := coercers.Get().(*coercer)
+		defer c.release()
+		if err := c.run(op, variables, limits, slow); err != nil {
+			t.Fatalf("the coercer refuses: %v", err)
+		}
+		if diff := cmp.Diff(slow, quick); diff != "" {
+			t.Fatalf("(-slow +quick):\n%s", diff)
+		}
+	})
+}
+
 func BenchmarkCoerce(b *testing.B) {
 	s := mustLoad(b, valuesSDL)
 	for _, bench := range []struct{ name, definitions, variables string }{

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/graphward/graphward/firewall"
 	"github.com/graphward/graphward/firewall/configfile"
@@ -35,6 +36,9 @@ type discarded struct {
 func (d *discarded) Header() http.Header         { return d.header }
 func (d *discarded) WriteHeader(status int)      { d.status = status }
 func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
+
+// SetReadDeadline is as a connection's; nothing is read late here.
+func (d *discarded) SetReadDeadline(time.Time) error { return nil }
 
 // cpuTime is what this process has used, in nanoseconds: unlike wall time it
 // does not count what else the machine does.

@@ -21,14 +21,30 @@ const (
 
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
+// appendTime is t.AppendFormat(dst, timeFormat) of a time in UTC.
+func appendTime(dst object, t time.Time) object {
+	year, month, day := t.Date()
+	if year < 1000 || year > 9999 {
+		return t.AppendFormat(dst, timeFormat)
+	}
+	hour, minute, second := t.Clock()
+	dst = append(digits(digits(dst, year/100), year%100), '-')
+	dst = append(digits(append(digits(dst, int(month)), '-'), day), 'T')
+	dst = append(digits(append(digits(append(digits(dst, hour), ':'), minute), ':'), second), '.')
+	micros := t.Nanosecond() / 1000
+	return append(digits(digits(digits(dst, micros/10000), micros/100%100), micros%100), 'Z')
+}
+
+// digits adds two decimal digits of a number below 100.
+func digits(dst object, n int) object { return append(dst, byte('0'+n/10), byte('0'+n%10)) }
+
 // object is a JSON object on its way: each method adds a member. A key is one
-// of this package's and has nothing to escape. The methods do not reflect, do
-// not fail and allocate for odd texts alone.
+// of this package's, has nothing to escape, and is written with its quotes and
+// colon. The methods do not reflect, do not fail and allocate for odd texts
+// alone.
 type object []byte
 
-func (o object) key(key string) object {
-	return append(append(append(o.comma(), '"'), key...), '"', ':')
-}
+func (o object) key(key string) object { return append(o.comma(), key...) }
 
 func (o object) comma() object {
 	if o[len(o)-1] != '{' {
@@ -111,64 +127,64 @@ func (r *Record) append(dst []byte) []byte {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	o := append(object(dst), '{').key("time")
-	o = append(at.UTC().AppendFormat(append(o, '"'), timeFormat), '"')
-	o = appendText(o.key("decision_id"), r.ID, MaxText)
-	o = o.text("request_id", r.RequestID).text("traceparent", r.TraceParent).text("protocol", r.Protocol)
+	o := append(object(dst), '{').key(`"time":`)
+	o = append(appendTime(append(o, '"'), at.UTC()), '"')
+	o = appendText(o.key(`"decision_id":`), r.ID, MaxText)
+	o = o.text(`"request_id":`, r.RequestID).text(`"traceparent":`, r.TraceParent).text(`"protocol":`, r.Protocol)
 	if r.ClientIP.IsValid() {
-		o = append(r.ClientIP.WithZone("").AppendTo(append(o.key("client_ip"), '"')), '"')
+		o = append(r.ClientIP.WithZone("").AppendTo(append(o.key(`"client_ip":`), '"')), '"')
 	}
-	o = o.text("subject", r.Subject).text("issuer", r.Issuer).text("method", r.Method).text("key", r.Key)
-	o = o.text("client", r.Client).text("client_version", r.ClientVersion).text("tier", r.Tier)
+	o = o.text(`"subject":`, r.Subject).text(`"issuer":`, r.Issuer).text(`"method":`, r.Method).text(`"key":`, r.Key)
+	o = o.text(`"client":`, r.Client).text(`"client_version":`, r.ClientVersion).text(`"tier":`, r.Tier)
 	o = r.appendOperation(o)
-	o = appendText(o.key("verdict"), r.Verdict, MaxText)
-	o = o.number("status", int64(r.Status)).text("code", r.Code).text("stage", r.Stage)
+	o = appendText(o.key(`"verdict":`), r.Verdict, MaxText)
+	o = o.number(`"status":`, int64(r.Status)).text(`"code":`, r.Code).text(`"stage":`, r.Stage)
 	if r.Message != "" {
-		o = appendText(o.key("message"), r.Message, MaxMessage)
+		o = appendText(o.key(`"message":`), r.Message, MaxMessage)
 	}
 	o = r.appendRules(o)
 	if len(r.Reported) > 0 {
-		o = o.texts("reported", r.Reported)
+		o = o.texts(`"reported":`, r.Reported)
 	}
-	o = o.number("cut", int64(r.Cut)).number("masked", int64(r.Masked)).number("dropped", int64(r.Dropped))
+	o = o.number(`"cut":`, int64(r.Cut)).number(`"masked":`, int64(r.Masked)).number(`"dropped":`, int64(r.Dropped))
 	if u := &r.Upstream; u.Status != 0 || u.Duration != 0 {
-		o = o.begin("upstream").number("status", int64(u.Status)).integer("bytes", u.Bytes).integer("duration_us", u.Duration.Microseconds()).end()
+		o = o.begin(`"upstream":`).number(`"status":`, int64(u.Status)).integer(`"bytes":`, u.Bytes).integer(`"duration_us":`, u.Duration.Microseconds()).end()
 	}
-	o = o.integer("duration_us", r.Duration.Microseconds())
+	o = o.integer(`"duration_us":`, r.Duration.Microseconds())
 	if len(r.Stages) > 0 {
-		o = o.begin("stages")
+		o = o.begin(`"stages":`)
 		for _, s := range r.Stages {
 			o = append(appendText(o.comma(), s.Stage, MaxText), ':')
 			o = strconv.AppendInt(o, s.Duration.Microseconds(), 10)
 		}
 		o = o.end()
 	}
-	o = o.text("policy_revision", r.PolicyRevision).text("schema_digest", r.SchemaDigest)
+	o = o.text(`"policy_revision":`, r.PolicyRevision).text(`"schema_digest":`, r.SchemaDigest)
 	if r.Generation != 0 {
-		o = strconv.AppendUint(o.key("generation"), r.Generation, 10)
+		o = strconv.AppendUint(o.key(`"generation":`), r.Generation, 10)
 	}
-	return o.flag("aborted", r.Aborted).flag("panic", r.Panic).end()
+	return o.flag(`"aborted":`, r.Aborted).flag(`"panic":`, r.Panic).end()
 }
 
 func (r *Record) appendOperation(o object) object {
 	if op := &r.Operation; op.Kind != "" || op.Name != "" || op.Hash != "" || op.DocumentID != "" {
-		o = o.begin("operation").text("kind", op.Kind).text("name", op.Name).text("hash", op.Hash).text("document_id", op.DocumentID)
-		o = o.boolean("registered", op.Registered).end()
+		o = o.begin(`"operation":`).text(`"kind":`, op.Kind).text(`"name":`, op.Name).text(`"hash":`, op.Hash).text(`"document_id":`, op.DocumentID)
+		o = o.boolean(`"registered":`, op.Registered).end()
 	}
 	if s := &r.Shape; *s != (Shape{}) {
-		o = o.begin("shape").integer("depth", int64(s.Depth)).integer("aliases", int64(s.Aliases)).integer("root_fields", int64(s.RootFields))
-		o = o.integer("directives", int64(s.Directives)).integer("tokens", int64(s.Tokens)).integer("fragments", int64(s.Fragments)).end()
+		o = o.begin(`"shape":`).integer(`"depth":`, int64(s.Depth)).integer(`"aliases":`, int64(s.Aliases)).integer(`"root_fields":`, int64(s.RootFields))
+		o = o.integer(`"directives":`, int64(s.Directives)).integer(`"tokens":`, int64(s.Tokens)).integer(`"fragments":`, int64(s.Fragments)).end()
 	}
 	if c := &r.Cost; c.Estimated || c.Settled {
-		o = o.begin("cost")
+		o = o.begin(`"cost":`)
 		if c.Estimated {
-			o = o.float("estimate", c.Estimate)
+			o = o.float(`"estimate":`, c.Estimate)
 		}
 		if c.Max != 0 {
-			o = o.float("max", c.Max)
+			o = o.float(`"max":`, c.Max)
 		}
 		if c.Settled {
-			o = o.float("actual", c.Actual)
+			o = o.float(`"actual":`, c.Actual)
 		}
 		o = o.end()
 	}
@@ -179,24 +195,27 @@ func (r *Record) appendRules(o object) object {
 	if len(r.Rules) == 0 {
 		return o
 	}
-	o = append(o.key("rules"), '[')
+	o = append(o.key(`"rules":`), '[')
 	for i := range r.Rules[:min(len(r.Rules), MaxRules)] {
 		if i > 0 {
 			o = append(o, ',')
 		}
 		rule := &r.Rules[i]
-		o = append(o, '{').text("coordinate", rule.Coordinate).text("rule", rule.Head).text("at", rule.At).text("decision", rule.Decision)
+		o = append(o, '{').text(`"coordinate":`, rule.Coordinate).text(`"rule":`, rule.Head).text(`"at":`, rule.At).text(`"decision":`, rule.Decision)
 		if len(rule.Reads) > 0 {
-			o = o.texts("reads", rule.Reads)
+			o = o.texts(`"reads":`, rule.Reads)
 		}
 		o = o.end()
 	}
-	return append(o, ']').number("rules_omitted", int64(max(0, len(r.Rules)-MaxRules)))
+	return append(o, ']').number(`"rules_omitted":`, int64(max(0, len(r.Rules)-MaxRules)))
 }
 
 // appendText adds a JSON string of s, cleaned.
 func appendText(dst object, s string, limit int) object {
 	dst = append(dst, '"')
+	if len(s) <= limit && usual(s) {
+		return append(append(dst, s...), '"')
+	}
 	plain, quotes := plain(s, limit)
 	if !plain {
 		s = clean(s, limit)
@@ -234,6 +253,32 @@ func clean(s string, limit int) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// usual reports whether s can be written as it is, judged eight bytes at a
+// time: all are visible ASCII or spaces, and neither quotes nor backslashes.
+func usual(s string) bool {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	for ; len(s) >= 8; s = s[8:] {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// A byte's highest bit is set by x for those above 0x7f, and by the
+		// differences, as far as no borrow came from a byte that is odd itself,
+		// for those below 0x20 and those that are equal.
+		odd := x | (x - 0x20*ones) | (x ^ 0x7f*ones - ones) | (x ^ '"'*ones - ones) | (x ^ '\\'*ones - ones)
+		if odd&highs != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // plain reports whether s can be written as it is, but for quotes and

@@ -20,6 +20,14 @@ func (m *Message) decodeBody(o *Options) *Error {
 	if bytes.HasPrefix(m.body, []byte("\xef\xbb\xbf")) {
 		return refuse(CodeBadRequest, "the body begins with a byte order mark")
 	}
+	if m.usual(o) {
+		return nil
+	}
+	return m.decodeAny(o)
+}
+
+// decodeAny decodes a body of whatever form.
+func (m *Message) decodeAny(o *Options) *Error {
 	if nested(m.body, o.MaxNesting) {
 		return refuse(CodeBadRequest, "the body is nested too deeply")
 	}
@@ -236,37 +244,12 @@ func unquote(raw []byte) (string, *Error) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : len(raw)-1]), nil
 	}
-	text, ok := appendUnescaped(make([]byte, 0, len(raw)), raw[1:len(raw)-1])
-	if !ok {
-		var err error
-		if text, err = jsontext.AppendUnquote(text[:0], raw); err != nil {
-			return "", syntax(err)
-		}
+	text, err := jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw)
+	if err != nil {
+		return "", syntax(err)
 	}
 	return unsafe.String(unsafe.SliceData(text), len(text)), nil
 }
-
-// appendUnescaped appends the value of a checked string's inside. It is for
-// documents, whose escapes are line ends and quotes every few bytes; it gives up
-// at \u.
-func appendUnescaped(dst, inside []byte) (_ []byte, ok bool) {
-	for {
-		i := bytes.IndexByte(inside, '\\')
-		if i < 0 || i+1 == len(inside) {
-			return append(dst, inside...), i < 0
-		}
-		c := escapes[inside[i+1]]
-		if c == 0 {
-			return dst, false
-		}
-		dst = append(append(dst, inside[:i]...), c)
-		inside = inside[i+2:]
-	}
-}
-
-// escapes is what the byte behind a backslash stands for (RFC 8259 section 7);
-// 0 for u and for what no JSON has.
-var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // text reads a string; null is "".
 func (m *Message) text(name string) (string, *Error) {

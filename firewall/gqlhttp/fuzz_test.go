@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // FuzzDecode holds on any body: nothing panics, what is accepted encoding/json
@@ -35,6 +37,36 @@ func FuzzDecode(f *testing.F) {
 		for i := range m.Calls {
 			compareCall(t, &m.Calls[i], reference[i])
 			roundTrip(t, &m.Calls[i], o)
+		}
+	})
+}
+
+// FuzzUsual holds the quick way against the decoder's: what it reads the decoder
+// reads alike.
+func FuzzUsual(f *testing.F) {
+	for _, s := range []string{
+		`{"query":"{\n  a(b: \"c\")\n}","variables":{"x":[1,{"y":"é"}]},"operationName":null}`,
+		`{"operationName":"A","query":"query A{a}"}`, `{"query":"{a}","variables":null} `, `{"query":""}`, `{"query":"{a}","id":1}`,
+		`{"query":"{a}","query":"{b}"}`, `{"query":"{a}","variables":{"a":1,"a":2}}`, `{"query":"\u007ba}"}`, `{"query":null}`, `{"query":"{a}"}x`,
+		`{"query":"{a}","variables":[]}`, `{"query":1}`, `{"query":"{a}","variables":{"a":{"b":{"c":{}}}}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	o := Options{MaxNesting: 4}
+	o.fill()
+	f.Fuzz(func(t *testing.T, body []byte) {
+		quick, slow := &Message{body: body, Bytes: len(body)}, &Message{body: body, Bytes: len(body)}
+		if !quick.usual(&o) {
+			if len(quick.Calls) > 0 {
+				t.Fatal("the message has changed")
+			}
+			return
+		}
+		if e := slow.decodeAny(&o); e != nil {
+			t.Fatalf("the decoder refuses: %v", e)
+		}
+		if diff := cmp.Diff(slow.Calls, quick.Calls); diff != "" || slow.Batch {
+			t.Fatalf("(-slow +quick):\n%s", diff)
 		}
 	})
 }

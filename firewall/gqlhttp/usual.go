@@ -1,0 +1,81 @@
+package gqlhttp
+
+import (
+	"unsafe"
+
+	"github.com/graphward/graphward/jsonscan"
+)
+
+// usual decodes a body of the form that nearly all requests have: one object
+// with query, and perhaps variables and operationName, each once. It reports
+// false, and leaves the message as it was, for everything else: the decoder then
+// says what is wrong with it, if anything is.
+func (m *Message) usual(o *Options) bool {
+	r := jsonscan.New(m.body)
+	if !r.Take('{') {
+		return false
+	}
+	var c Call
+	var seen [3]bool
+	for more := true; more; {
+		name, ok := r.Name()
+		if !ok {
+			return false
+		}
+		member := -1
+		switch string(name) {
+		case "query":
+			member = 0
+			c.Query, ok = readText(&r)
+		case "operationName":
+			member = 1
+			c.OperationName, ok = readText(&r)
+		case "variables":
+			member = 2
+			c.Variables, ok = readObject(&r, o.MaxNesting-1)
+		}
+		if member < 0 || !ok || seen[member] {
+			return false
+		}
+		seen[member] = true
+		if more, ok = r.Next('}'); !ok {
+			return false
+		}
+	}
+	if r.Peek() != 0 || r.Offset() != len(m.body) || c.Query == "" {
+		return false
+	}
+	m.Calls = m.one[:1]
+	m.Calls[0] = c
+	return true
+}
+
+// readText is [Message.text].
+func readText(r *jsonscan.Reader) (string, bool) {
+	if r.Peek() == 'n' {
+		return "", r.Word("null")
+	}
+	inside, escaped, ok := r.String()
+	switch {
+	case !ok:
+		return "", false
+	case !escaped:
+		return string(inside), true
+	}
+	text := jsonscan.AppendUnescaped(make([]byte, 0, len(inside)), inside)
+	return unsafe.String(unsafe.SliceData(text), len(text)), true
+}
+
+// readObject is [Message.object] for one whose brackets nest at most depth deep.
+func readObject(r *jsonscan.Reader, depth int) ([]byte, bool) {
+	switch r.Peek() {
+	case 'n':
+		return nil, r.Word("null")
+	case '{':
+		return r.Value(min(depth, usualDepth))
+	}
+	return nil, false
+}
+
+// usualDepth bounds how deep variables are read without the decoder.
+const usualDepth = 16
