@@ -76,7 +76,7 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 // checkOperation finds what any caller would be refused for, and prices the
 // operation at its worst.
 func (f *Firewall) checkOperation(g *generation, d *persisted.Document, o *CheckedOperation) error {
-	p, err := f.plans.build(g, [32]byte{}, d.Text, "")
+	p, err := f.plans.build(g, d.Text, "")
 	if err != nil {
 		return err
 	}

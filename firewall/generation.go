@@ -350,6 +350,7 @@ func (g *generation) openIdentity(ctx context.Context, o *options) error {
 func (g *generation) prepare() (err error) {
 	c := g.config
 	g.decode = gqlhttp.Options{
+		Texts:   gqlhttp.NewTexts(),
 		MaxBody: int(c.Limits.Body), MaxURL: int(c.Limits.URL), MaxHeaders: int(c.Limits.Headers), MaxBatch: c.Limits.Batch,
 		BodyTime: bodyBounded, CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
 	}

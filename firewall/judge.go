@@ -218,7 +218,7 @@ func (j *judge) plan(text, name string) (*plan, error) {
 	}
 	open.compile.Depth, open.compile.Aliases = openCeiling, openCeiling
 	open.compile.RootFields, open.compile.Directives = openCeiling, openCeiling
-	return j.f.plans.build(&open, [32]byte{}, text, name)
+	return j.f.plans.build(&open, text, name)
 }
 
 // resolve turns the call's id or text into a document.

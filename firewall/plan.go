@@ -1,8 +1,9 @@
 package firewall
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
 	"strings"
 	"sync/atomic"
 
@@ -45,18 +46,26 @@ type compiled struct {
 	prefix []byte
 }
 
-// plans caches compiled operations and plans. Keys are digests of everything
-// that the value depends on; the value holds its key because ristretto keeps
-// none (two keys may share a hash).
+// plans caches compiled operations and plans.
 type plans struct {
-	compiled, plans *digestCache
+	compiled, plans *documentCache
 	flight          singleflight.Group
 	hits, misses    atomic.Uint64
 }
 
-// digestCache is a ristretto cache that compares the whole digest on a hit.
-type digestCache struct {
+// documentKey is all that a cached value depends on: the digest of a
+// generation's part, the document and the operation's name.
+type documentKey struct {
+	generation     [32]byte
+	document, name string
+}
+
+// documentCache is a ristretto cache of what is made of documents. Its hash is
+// keyed, so that nobody can choose documents that share a place; ristretto
+// keeps no key, so the value does, and a hit compares it whole.
+type documentCache struct {
 	cache *ristretto.Cache[uint64, cached]
+	seed  maphash.Seed
 	seen  doorkeeper
 }
 
@@ -65,30 +74,35 @@ type digestCache struct {
 // is mistaken for it.
 type doorkeeper [1 << 16]atomic.Uint32
 
-// again reports whether key was asked for before, and remembers it.
-func (d *doorkeeper) again(key [32]byte) bool {
-	print := binary.LittleEndian.Uint32(key[8:]) | 1 // the zero print marks an empty place
-	return d[binary.LittleEndian.Uint16(key[12:])].Swap(print) == print
+// again reports whether a key of this hash was asked for before, and remembers it.
+func (d *doorkeeper) again(hash uint64) bool {
+	print := uint32(hash>>32) | 1 // the zero print marks an empty place
+	return d[uint16(hash)].Swap(print) == print
 }
 
 type cached struct {
-	key   [32]byte
+	key   *documentKey
 	value any
 }
 
-func newDigestCache(maxBytes int64) (*digestCache, error) {
+func newDocumentCache(maxBytes int64) (*documentCache, error) {
 	c, err := ristretto.NewCache(&ristretto.Config[uint64, cached]{
 		NumCounters: max(1024, maxBytes/1024), MaxCost: maxBytes, BufferItems: 64, IgnoreInternalCost: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &digestCache{cache: c}, nil
+	return &documentCache{cache: c, seed: maphash.MakeSeed()}, nil
 }
 
-func (c *digestCache) get(key [32]byte) (any, bool) {
-	v, ok := c.cache.Get(binary.LittleEndian.Uint64(key[:]))
-	if !ok || v.key != key {
+// hash is 64 bits of a key; get tells apart the keys that share them.
+func (c *documentCache) hash(k *documentKey) uint64 {
+	return binary.LittleEndian.Uint64(k.generation[:]) ^ bits.RotateLeft64(maphash.String(c.seed, k.name), 32) ^ maphash.String(c.seed, k.document)
+}
+
+func (c *documentCache) get(hash uint64, k *documentKey) (any, bool) {
+	v, ok := c.cache.Get(hash)
+	if !ok || *v.key != *k {
 		return nil, false
 	}
 	return v.value, true
@@ -97,21 +111,22 @@ func (c *digestCache) get(key [32]byte) (any, bool) {
 // set keeps a value whose key it was given once before: what never comes again,
 // such as a flood of documents that differ in a name, costs neither memory nor
 // what keeping it costs. The price is that each document is compiled twice.
-func (c *digestCache) set(key [32]byte, value any, bytes int64) {
-	if !c.seen.again(key) {
+func (c *documentCache) set(hash uint64, k *documentKey, value any, bytes int64) {
+	if !c.seen.again(hash) {
 		return
 	}
-	c.cache.Set(binary.LittleEndian.Uint64(key[:]), cached{key, value}, bytes)
+	kept := *k
+	c.cache.Set(hash, cached{&kept, value}, bytes+int64(len(k.document)))
 }
 
 // newPlans makes the two caches, which share limits.plan_cache: an operation is
 // held by both, and counted in both.
 func newPlans(maxBytes int64) (*plans, error) {
-	a, err := newDigestCache(maxBytes / 2)
+	a, err := newDocumentCache(maxBytes / 2)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newDigestCache(maxBytes / 2)
+	b, err := newDocumentCache(maxBytes / 2)
 	if err != nil {
 		a.cache.Close()
 		return nil, err
@@ -124,28 +139,22 @@ func (p *plans) close() {
 	p.plans.cache.Close()
 }
 
-// documentKey is the digest of a document and operation name under a
-// generation's key. Lengths are hashed, so that no pair runs into another.
-func documentKey(generation [32]byte, document, name string) [32]byte {
-	var stack [2048]byte
-	buf := append(stack[:0], generation[:]...)
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(len(document)))
-	buf = append(buf, document...)
-	buf = append(buf, name...)
-	return sha256.Sum256(buf)
-}
-
 // plan returns the plan of a document: from the cache, or compiled once for
 // all who ask at the same time. Failures are not cached.
 func (p *plans) plan(g *generation, document, name string) (*plan, error) {
-	key := documentKey(g.planKey, document, name)
-	if v, ok := p.plans.get(key); ok {
+	key := documentKey{g.planKey, document, name}
+	hash := p.plans.hash(&key)
+	if v, ok := p.plans.get(hash, &key); ok {
 		p.hits.Add(1)
 		return v.(*plan), nil
 	}
 	p.misses.Add(1)
-	v, err, _ := p.flight.Do(string(key[:]), func() (any, error) {
-		return p.build(g, key, document, name)
+	v, err, _ := p.flight.Do(flightKey(&key), func() (any, error) {
+		built, err := p.build(g, document, name)
+		if err == nil {
+			p.plans.set(hash, &key, built, planBytes(built.op))
+		}
+		return built, err
 	})
 	if err != nil {
 		return nil, err
@@ -153,7 +162,15 @@ func (p *plans) plan(g *generation, document, name string) (*plan, error) {
 	return v.(*plan), nil
 }
 
-func (p *plans) build(g *generation, key [32]byte, document, name string) (*plan, error) {
+// flightKey is the whole key: those who ask for different documents must never
+// be given one answer.
+func flightKey(k *documentKey) string {
+	length := binary.LittleEndian.AppendUint64(nil, uint64(len(k.name)))
+	return string(length) + k.name + string(k.generation[:]) + k.document
+}
+
+// build makes a plan that is not kept.
+func (p *plans) build(g *generation, document, name string) (*plan, error) {
 	c, err := p.compile(g, document, name)
 	if err != nil {
 		return nil, err
@@ -172,7 +189,6 @@ func (p *plans) build(g *generation, key [32]byte, document, name string) (*plan
 			return nil, err
 		}
 	}
-	p.plans.set(key, built, planBytes(c.op))
 	return built, nil
 }
 
@@ -203,8 +219,9 @@ func (p *plan) report(vars *schema.Variables, maxCost float64) *cost.Report {
 }
 
 func (p *plans) compile(g *generation, document, name string) (*compiled, error) {
-	key := documentKey(g.parseKey, document, name)
-	if v, ok := p.compiled.get(key); ok {
+	key := documentKey{g.parseKey, document, name}
+	hash := p.compiled.hash(&key)
+	if v, ok := p.compiled.get(hash, &key); ok {
 		return v.(*compiled), nil
 	}
 	op, err := g.schema.Compile(document, name, g.compile)
@@ -216,7 +233,7 @@ func (p *plans) compile(g *generation, document, name string) (*compiled, error)
 	}
 	c := &compiled{op: op, prefix: gqlhttp.AppendPrefix(make([]byte, 0, len(op.Text)+len(op.Name)+64), op.Text, op.Name)}
 	c.form, c.formed = op.CanonicalForm()
-	p.compiled.set(key, c, planBytes(op))
+	p.compiled.set(hash, &key, c, planBytes(op))
 	return c, nil
 }
 

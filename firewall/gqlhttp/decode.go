@@ -27,6 +27,8 @@ type Options struct {
 	// Extensions are the names of the extensions that are kept for
 	// forwarding, exact; persistedQuery is never kept.
 	Extensions []string
+	// Texts remembers document texts between requests; nil: none is.
+	Texts *Texts
 }
 
 // DefaultCSRFHeaders are the headers that real clients send to force a

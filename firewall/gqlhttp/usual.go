@@ -1,10 +1,6 @@
 package gqlhttp
 
-import (
-	"unsafe"
-
-	"github.com/graphward/graphward/jsonscan"
-)
+import "github.com/graphward/graphward/jsonscan"
 
 // usual decodes a body of the form that nearly all requests have: one object
 // with query, and perhaps variables and operationName, each once. It reports
@@ -26,10 +22,10 @@ func (m *Message) usual(o *Options) bool {
 		switch string(name) {
 		case "query":
 			member = 0
-			c.Query, ok = readText(&r)
+			c.Query, ok = readText(&r, o.Texts)
 		case "operationName":
 			member = 1
-			c.OperationName, ok = readText(&r)
+			c.OperationName, ok = readText(&r, nil)
 		case "variables":
 			member = 2
 			c.Variables, ok = readObject(&r, o.MaxNesting-1)
@@ -51,19 +47,15 @@ func (m *Message) usual(o *Options) bool {
 }
 
 // readText is [Message.text].
-func readText(r *jsonscan.Reader) (string, bool) {
+func readText(r *jsonscan.Reader, texts *Texts) (string, bool) {
 	if r.Peek() == 'n' {
 		return "", r.Word("null")
 	}
-	inside, escaped, ok := r.String()
-	switch {
-	case !ok:
+	inside, _, ok := r.String()
+	if !ok {
 		return "", false
-	case !escaped:
-		return string(inside), true
 	}
-	text := jsonscan.AppendUnescaped(make([]byte, 0, len(inside)), inside)
-	return unsafe.String(unsafe.SliceData(text), len(text)), true
+	return texts.text(inside), true
 }
 
 // readObject is [Message.object] for one whose brackets nest at most depth deep.
