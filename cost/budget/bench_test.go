@@ -78,10 +78,10 @@ func BenchmarkMemory(b *testing.B) {
 	loop := func(next func() bool) {
 		key := newBenchKey()
 		charges, actual := []Charge{{Window: window, Amount: 10}}, []float64{5}
+		var receipt Receipt
 		for i := 0; next(); i++ {
 			charges[0].Key = key.client(i * 7919 % benchClients)
-			receipt, err := ledger.Spend(b.Context(), charges)
-			if err != nil {
+			if err := ledger.Reserve(b.Context(), &receipt, charges); err != nil {
 				b.Error(err)
 				return
 			}
@@ -117,11 +117,11 @@ func BenchmarkMemoryAdmission(b *testing.B) {
 		{Key: Key(holder, "cost"), Window: Window{Amount: 1 << 40, Per: time.Minute}, Amount: 100},
 	}
 	actual := []float64{1, 1, 40}
+	var receipt Receipt
 	b.ReportAllocs()
 	defer reportCPU(b)()
 	for b.Loop() {
-		receipt, err := ledger.Spend(b.Context(), charges)
-		if err != nil {
+		if err := ledger.Reserve(b.Context(), &receipt, charges); err != nil {
 			b.Fatal(err)
 		}
 		if err := ledger.Settle(b.Context(), receipt, actual); err != nil {

@@ -60,6 +60,33 @@ type Ledger interface {
 	Settle(ctx context.Context, receipt Receipt, actual []float64) error
 }
 
+// Reserver is a Ledger that can do without memory of its own.
+type Reserver interface {
+	// Reserve is Ledger's Spend with its receipt in r, whose Balances' room is used again. What r held before must be settled. On an
+	// error r has nothing to settle, but for the *StoreError of a store that says otherwise.
+	Reserve(ctx context.Context, r *Receipt, charges []Charge) error
+}
+
+// Reserve spends into r, in r's own room where the ledger is a Reserver.
+func Reserve(ctx context.Context, ledger Ledger, r *Receipt, charges []Charge) error {
+	if m, ok := ledger.(Reserver); ok {
+		return m.Reserve(ctx, r, charges)
+	}
+	var err error
+	*r, err = ledger.Spend(ctx, charges)
+	return err
+}
+
+// room is that of Balances for n of them, all zero.
+func (r *Receipt) room(n int) []Balance {
+	if cap(r.Balances) < n {
+		return make([]Balance, n)
+	}
+	room := r.Balances[:n]
+	clear(room)
+	return room
+}
+
 // Inspector shows and resets the buckets of a store, for its operator.
 type Inspector interface {
 	// Balance is the state of a bucket now; it charges nothing. A bucket that is not known is full.

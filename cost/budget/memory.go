@@ -36,11 +36,13 @@ type Memory struct {
 	lease int64
 	max   MemoryOptions
 	open  atomic.Int64 // reservations
+	plots plots
 	shard [shardCount]shard
 }
 
 var (
 	_ Ledger    = (*Memory)(nil)
+	_ Reserver  = (*Memory)(nil)
 	_ Inspector = (*Memory)(nil)
 )
 
@@ -63,6 +65,8 @@ func NewMemory(o MemoryOptions) *Memory {
 		max:   o,
 	}
 	for i := range m.shard {
+		m.shard[i].table.plots = &m.plots
+		m.shard[i].table.shard = uint8(i)
 		m.shard[i].table.limit = (o.MaxBuckets + shardCount - 1) / shardCount
 		m.shard[i].holds.oldest = none
 		m.shard[i].holds.newest = none
@@ -89,43 +93,105 @@ func (m *Memory) fingerprint(key string) fingerprint {
 // touch is one charge of a Spend on its way.
 type touch struct {
 	print fingerprint
-	entry *entry // nil when the bucket is not there; good until a table is rebuilt
+	place int    // of the bucket, or absent; good until a table is rebuilt
 	after bucket // drained and charged
 }
 
 // Spend implements Ledger.
 func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
+	var r Receipt
+	err := m.Reserve(ctx, &r, charges)
+	return r, err
+}
+
+// Reserve implements Reserver. It allocates nothing when r.Balances has room for the charges.
+func (m *Memory) Reserve(ctx context.Context, r *Receipt, charges []Charge) error {
+	balances := r.room(len(charges))
+	*r = Receipt{Balances: balances[:0]}
 	if err := ctx.Err(); err != nil {
-		return Receipt{}, err
+		return err
 	}
 	if err := checkCharges(charges); err != nil {
-		return Receipt{}, err
+		return err
 	}
-	var room [4]touch
-	touches := room[:]
-	if len(charges) > len(room) {
-		touches = make([]touch, len(charges))
+	if err := m.spend(charges, balances); err != nil {
+		return err
 	}
-	touches = touches[:len(charges)]
+	r.Charges, r.Balances = charges, balances
+	return nil
+}
+
+// spend gives each call no more memory than it needs, because memory is cleared.
+func (m *Memory) spend(charges []Charge, balances []Balance) error {
+	switch n := len(charges); {
+	case n == 1:
+		return m.spendOne(&charges[0], &balances[0])
+	case n <= 4:
+		var touches [4]touch
+		return m.spendAll(charges, touches[:n], balances)
+	default:
+		return m.spendAll(charges, make([]touch, n), balances)
+	}
+}
+
+// spendOne is spendAll of one charge.
+func (m *Memory) spendOne(c *Charge, balance *Balance) error {
+	t := touch{print: m.fingerprint(c.Key)}
+	s := &m.shard[t.print.shard()]
+	now := m.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now = s.reach(now)
+	m.expire(s, now)
+	t.find(&s.table)
+	if refusal := t.weigh(c, balance, now); refusal != nil {
+		return refusal
+	}
+	if !c.Final && !m.openMore(1) {
+		return &CapacityError{What: "reservations", Max: m.max.MaxReservations}
+	}
+	idle := idleFrom(c, &t, balance)
+	if t.place != absent {
+		s.table.set(&s.table.entries[t.place], &t.after, idle)
+	} else if !s.table.put(t.print, &t.after, idle, now) {
+		if !c.Final {
+			m.open.Add(-1)
+		}
+		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
+	}
+	if !c.Final {
+		balance.hold = s.holds.open(t.print, t.place, c, now+m.lease)
+	}
+	return nil
+}
+
+// openMore counts n more reservations unless they are too many.
+func (m *Memory) openMore(n int) bool {
+	if m.open.Add(int64(n)) <= int64(m.max.MaxReservations) {
+		return true
+	}
+	m.open.Add(-int64(n))
+	return false
+}
+
+func (m *Memory) spendAll(charges []Charge, touches []touch, balances []Balance) error {
 	for i := range charges {
 		touches[i].print = m.fingerprint(charges[i].Key)
 	}
-	var lockRoom [8]uint8
-	locked := m.lock(touches, lockRoom[:0])
-	defer m.unlock(locked)
-
+	var room [8]uint8
 	now := m.now()
+	locked := m.lock(touches, room[:0])
+	defer m.unlock(locked)
+	for _, s := range locked {
+		now = m.shard[s].reach(now)
+	}
 	for _, s := range locked {
 		m.expire(&m.shard[s], now)
 	}
-	balances := make([]Balance, len(charges))
 	if refusal := m.weigh(charges, touches, balances, now); refusal != nil {
-		return Receipt{}, refusal
+		return refusal
 	}
-	if err := m.commit(charges, touches, balances, now); err != nil {
-		return Receipt{}, err
-	}
-	return Receipt{Charges: charges, Balances: balances}, nil
+	return m.commit(charges, touches, balances, now)
 }
 
 // expire ends the reservations of a locked shard whose lease is over.
@@ -162,40 +228,50 @@ func (m *Memory) unlock(shards []uint8) {
 	}
 }
 
+// find looks the bucket up in its table.
+func (t *touch) find(table *table) {
+	if t.place = table.find(t.print); t.place != absent {
+		table.load(&table.entries[t.place], &t.after)
+	}
+}
+
+// weigh computes the bucket after a charge, and its balance unless it refuses.
+func (t *touch) weigh(c *Charge, balance *Balance, now int64) *ExceededError {
+	if c.Window.Slots() {
+		held := t.after.used
+		t.after.level = level{used: held + c.Amount, at: now}
+		if t.after.used > c.Window.Amount {
+			return exceeded(0, c, slotBalance(c.Window, held), slotRetry, c.Amount > c.Window.Amount)
+		}
+		*balance = slotBalance(c.Window, t.after.used)
+		return nil
+	}
+	t.after.drain(c.Window, now)
+	if !t.after.admits(c.Window, c.Amount) {
+		wait, ever := t.after.wait(c.Window, c.Amount)
+		return exceeded(0, c, t.after.balance(c.Window), wait, !ever)
+	}
+	t.after.charge(c.Amount)
+	*balance = t.after.balance(c.Window)
+	return nil
+}
+
 // weigh computes each bucket after its charge and changes none.
 func (m *Memory) weigh(charges []Charge, touches []touch, balances []Balance, now int64) *ExceededError {
 	var refusal *ExceededError
 	for i := range charges {
-		c, t := &charges[i], &touches[i]
-		table := &m.shard[t.print.shard()].table
-		if t.entry = table.find(t.print); t.entry != nil {
-			table.load(t.entry, &t.after)
-		}
+		t := &touches[i]
+		t.find(&m.shard[t.print.shard()].table)
 		for j := i - 1; j >= 0; j-- {
 			if touches[j].print == t.print {
 				t.after = touches[j].after
 				break
 			}
 		}
-		if c.Window.Slots() {
-			held := t.after.used
-			t.after.level = level{used: held + c.Amount, at: now}
-			if t.after.used > c.Window.Amount {
-				b := slotBalance(c.Window, held)
-				refusal = worse(refusal, exceeded(i, c, b, slotRetry, c.Amount > c.Window.Amount))
-				continue
-			}
-			balances[i] = slotBalance(c.Window, t.after.used)
-			continue
+		if e := t.weigh(&charges[i], &balances[i], now); e != nil {
+			e.Index = i
+			refusal = worse(refusal, e)
 		}
-		t.after.drain(c.Window, now)
-		if !t.after.admits(c.Window, c.Amount) {
-			wait, ever := t.after.wait(c.Window, c.Amount)
-			refusal = worse(refusal, exceeded(i, c, t.after.balance(c.Window), wait, !ever))
-			continue
-		}
-		t.after.charge(c.Amount)
-		balances[i] = t.after.balance(c.Window)
 	}
 	return refusal
 }
@@ -208,14 +284,13 @@ func (m *Memory) commit(charges []Charge, touches []touch, balances []Balance, n
 			opened++
 		}
 	}
-	if open := m.open.Add(int64(opened)); open > int64(m.max.MaxReservations) {
-		m.open.Add(-int64(opened))
+	if !m.openMore(opened) {
 		return &CapacityError{What: "reservations", Max: m.max.MaxReservations}
 	}
 	// The new ones first, because there may be no room for them.
 	rebuilt := false
 	for i := range touches {
-		if t := &touches[i]; t.entry == nil {
+		if t := &touches[i]; t.place == absent {
 			rebuilt = true // perhaps
 			if !m.put(&charges[i], t, &balances[i], now) {
 				m.undo(touches[:i], now)
@@ -226,19 +301,18 @@ func (m *Memory) commit(charges []Charge, touches []touch, balances []Balance, n
 	}
 	for i := range touches {
 		switch t := &touches[i]; {
-		case t.entry == nil:
+		case t.place == absent:
 		case rebuilt:
 			m.put(&charges[i], t, &balances[i], now)
 		default:
-			m.shard[t.print.shard()].table.set(t.entry, &t.after, idleFrom(&charges[i], t, &balances[i]))
+			table := &m.shard[t.print.shard()].table
+			table.set(&table.entries[t.place], &t.after, idleFrom(&charges[i], t, &balances[i]))
 		}
 	}
 	for i := range charges {
 		if c := &charges[i]; !c.Final {
 			print := touches[i].print
-			balances[i].hold = m.shard[print.shard()].holds.open(hold{
-				print: print, amount: c.Amount, slots: c.Window.Slots(), expiry: now + m.lease,
-			})
+			balances[i].hold = m.shard[print.shard()].holds.open(print, touches[i].place, c, now+m.lease)
 		}
 	}
 	return nil
@@ -260,7 +334,7 @@ func idleFrom(c *Charge, t *touch, b *Balance) rest {
 // undo empties the buckets that were not there.
 func (m *Memory) undo(touches []touch, now int64) {
 	for i := range touches {
-		if t := &touches[i]; t.entry == nil {
+		if t := &touches[i]; t.place == absent {
 			m.shard[t.print.shard()].table.put(t.print, &bucket{}, rest{}, now)
 		}
 	}
@@ -290,11 +364,12 @@ func (m *Memory) Settle(_ context.Context, receipt Receipt, actual []float64) er
 	return failed
 }
 
-// settle corrects one charge. now may be a little before that of a call which took the lock earlier; drain allows for it.
+// settle corrects one charge.
 func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) error {
 	s := &m.shard[handle.shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now = s.reach(now)
 	m.expire(s, now)
 	h, ok := s.holds.close(handle)
 	if !ok {
@@ -310,7 +385,7 @@ func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) err
 	}
 	charged := h.expiry - m.lease
 	var b bucket
-	e := s.table.find(h.print)
+	e := s.table.again(h.place, h.print())
 	if e != nil {
 		s.table.load(e, &b)
 	}
@@ -319,7 +394,7 @@ func (m *Memory) settle(c *Charge, handle handle, actual float64, now int64) err
 	idle := idleAt(c.Window, &b)
 	if e != nil {
 		s.table.set(e, &b, idle)
-	} else if !s.table.put(h.print, &b, idle, now) {
+	} else if !s.table.put(h.print(), &b, idle, now) {
 		return &CapacityError{What: "buckets", Max: m.max.MaxBuckets}
 	}
 	return nil
@@ -334,10 +409,10 @@ func (m *Memory) Balance(_ context.Context, key string, w Window) (Balance, erro
 	s := &m.shard[print.shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := m.now()
+	now := s.reach(m.now())
 	m.expire(s, now)
 	var b bucket
-	if e := s.table.find(print); e != nil {
+	if e := s.table.entry(print); e != nil {
 		s.table.load(e, &b)
 	}
 	if w.Slots() {
@@ -354,7 +429,7 @@ func (m *Memory) Reset(_ context.Context, keys ...string) error {
 		print := m.fingerprint(key)
 		s := &m.shard[print.shard()]
 		s.mu.Lock()
-		if e := s.table.find(print); e != nil && e.idle != neverIdle {
+		if e := s.table.entry(print); e != nil && e.idle != neverIdle {
 			s.table.set(e, &bucket{}, rest{})
 		}
 		s.mu.Unlock()
@@ -371,7 +446,7 @@ type MemoryStats struct {
 
 // Stats walks the shards and takes each one's lock for a moment.
 func (m *Memory) Stats() MemoryStats {
-	stats := MemoryStats{Reservations: int(m.open.Load())}
+	stats := MemoryStats{Reservations: int(m.open.Load()), Bytes: m.plots.bytes()}
 	for i := range m.shard {
 		s := &m.shard[i]
 		s.mu.Lock()

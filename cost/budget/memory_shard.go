@@ -2,6 +2,7 @@ package budget
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -10,9 +11,16 @@ import (
 // shard is a part of a Memory's buckets with the reservations on them.
 type shard struct {
 	mu    sync.Mutex
+	now   int64 // of the last call
 	table table
 	holds holds
 	_     [64]byte // keeps neighbours' locks on other cache lines
+}
+
+// reach sets the shard's clock, which a call that read its time before another's and was locked out by that does not set back.
+func (s *shard) reach(now int64) int64 {
+	s.now = max(s.now, now)
+	return s.now
 }
 
 // expire ends the reservations whose lease is over and says how many. Cost: amortized to the calls that opened them.
@@ -30,7 +38,7 @@ func (s *shard) expire(now int64) int {
 
 // release gives slots back.
 func (s *shard) release(h hold, now int64) {
-	e := s.table.find(h.print)
+	e := s.table.again(h.place, h.print())
 	if e == nil {
 		return
 	}
@@ -132,7 +140,9 @@ type table struct {
 	past    []past  // of buckets spent from in more than one part of their window
 	spare   []int32 // places of past that are free, plus one
 	count   int
-	limit   int   // of count
+	limit   int // of count
+	plots   *plots
+	shard   uint8
 	swept   int64 // when a rebuild last found no room
 }
 
@@ -142,30 +152,56 @@ type past [parts]span
 // sweepPause spares a full table from being searched for idle buckets at every call.
 const sweepPause = int64(10 * time.Millisecond)
 
+// bytes leaves out what is in plots.
 func (t *table) bytes() int64 {
-	return int64(len(t.entries))*int64(unsafe.Sizeof(entry{})) +
-		int64(cap(t.past))*int64(unsafe.Sizeof(past{})) + int64(cap(t.spare))*4
+	n := int64(cap(t.past))*int64(unsafe.Sizeof(past{})) + int64(cap(t.spare))*4
+	if len(t.entries) < plotted {
+		n += int64(len(t.entries)) * int64(unsafe.Sizeof(entry{}))
+	}
+	return n
 }
 
-func (t *table) find(f fingerprint) *entry {
+// absent is the place of a bucket that is not there.
+const absent = -1
+
+// find is the place of a bucket.
+func (t *table) find(f fingerprint) int {
 	if len(t.entries) == 0 {
-		return nil
+		return absent
 	}
 	mask := uint64(len(t.entries) - 1)
 	for i := f.high & mask; ; i = (i + 1) & mask {
 		e := &t.entries[i]
 		if e.is(f) {
-			return e
+			return int(i)
 		}
 		if e.free() {
-			return nil
+			return absent
 		}
 	}
 }
 
+// entry is a bucket's; nil when it is not there.
+func (t *table) entry(f fingerprint) *entry {
+	if at := t.find(f); at != absent {
+		return &t.entries[at]
+	}
+	return nil
+}
+
+// again is the entry of a bucket that was last seen at a place.
+func (t *table) again(at int32, f fingerprint) *entry {
+	if uint(at) < uint(len(t.entries)) {
+		if e := &t.entries[at]; e.is(f) {
+			return e
+		}
+	}
+	return t.entry(f)
+}
+
 // put stores a bucket; false when there is no room for a new bucket. A full bucket that is not there needs no room.
 func (t *table) put(f fingerprint, b *bucket, r rest, now int64) bool {
-	if e := t.find(f); e != nil {
+	if e := t.entry(f); e != nil {
 		t.set(e, b, r)
 		return true
 	}
@@ -222,7 +258,13 @@ func (t *table) rebuild(now int64) bool {
 		size *= 2
 	}
 	old := t.entries
-	t.entries, t.count = make([]entry, size), 0
+	if size == len(old) {
+		old = slices.Clone(old) // what is taken is where it lay
+		t.plots.leave(t.entries)
+	} else {
+		defer t.plots.leave(old)
+	}
+	t.entries, t.count = t.plots.take(t.shard, size), 0
 	for i := range old {
 		if e := &old[i]; e.live(now, pressed) {
 			*t.insert(e.high) = *e
@@ -238,14 +280,18 @@ const none = int32(-1)
 
 // hold is an open reservation of one charge.
 type hold struct {
-	print      fingerprint
+	high       uint64 // of the bucket's fingerprint
+	low        uint32
+	place      int32 // of the bucket when it was charged
 	amount     float64
 	expiry     int64
-	generation uint32 // of the place; odd while open, so a handle of an earlier use does not match
-	slots      bool
+	generation uint32 // of the place in the slab; odd while open, so a handle of an earlier use does not match
 	older      int32
 	newer      int32 // also the next free place
+	slots      bool
 }
+
+func (h *hold) print() fingerprint { return fingerprint{h.high, h.low} }
 
 // holds is a slab of reservations. All have the same lease, so their order of opening is that of expiry.
 type holds struct {
@@ -261,8 +307,8 @@ type handle uint64
 
 func (h handle) shard() uint8 { return uint8(h >> 24) }
 
-// open returns a handle that is not 0.
-func (hs *holds) open(h hold) handle {
+// open reserves a charge on the bucket of a fingerprint, last seen at a place. The handle is not 0.
+func (hs *holds) open(print fingerprint, place int, c *Charge, expiry int64) handle {
 	at := hs.free
 	if at == none {
 		at = int32(len(hs.slab))
@@ -270,16 +316,18 @@ func (hs *holds) open(h hold) handle {
 	} else {
 		hs.free = hs.slab[at].newer
 	}
-	h.generation = hs.slab[at].generation + 1
-	h.older, h.newer = hs.newest, none
-	hs.slab[at] = h
+	h := &hs.slab[at]
+	*h = hold{
+		high: print.high, low: print.low, place: int32(place), amount: c.Amount, expiry: expiry,
+		generation: h.generation + 1, older: hs.newest, newer: none, slots: c.Window.Slots(),
+	}
 	if hs.newest == none {
 		hs.oldest = at
 	} else {
 		hs.slab[hs.newest].newer = at
 	}
 	hs.newest = at
-	return handle(h.generation)<<32 | handle(h.print.shard())<<24 | handle(at)
+	return handle(h.generation)<<32 | handle(print.shard())<<24 | handle(at)
 }
 
 // close takes an open reservation; false when the handle's is closed.

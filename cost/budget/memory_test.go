@@ -269,3 +269,40 @@ func TestMemoryConcurrently(t *testing.T) {
 		t.Errorf("%d reservations open", stats.Reservations)
 	}
 }
+
+// TestMemoryReserve spends and settles in the caller's memory alone.
+func TestMemoryReserve(t *testing.T) {
+	ledger := NewMemory(MemoryOptions{})
+	charges := []Charge{
+		{Key: "requests", Window: Window{Amount: 1 << 40, Per: time.Minute}, Amount: 1, Final: true},
+		{Key: "in_flight", Window: Window{Amount: 1}, Amount: 1},
+		{Key: "cost", Window: Window{Amount: 1 << 40, Per: time.Minute}, Amount: 100},
+	}
+	actual := []float64{1, 1, 40}
+	var r Receipt
+	cycle := func() {
+		if err := Reserve(t.Context(), ledger, &r, charges); err != nil {
+			t.Fatal(err)
+		}
+		if err := ledger.Settle(t.Context(), r, actual); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle()
+	if n := testing.AllocsPerRun(100, cycle); n != 0 {
+		t.Errorf("%v allocations for a spend and its settlement, want none", n)
+	}
+	if err := Reserve(t.Context(), ledger, &r, charges); err != nil {
+		t.Fatal(err)
+	}
+	var second Receipt
+	if err := Reserve(t.Context(), ledger, &second, charges); !errors.As(err, new(*ExceededError)) {
+		t.Fatalf("a second slot of one: %v", err)
+	}
+	if err := ledger.Settle(t.Context(), second, nil); err != nil || len(second.Charges) != 0 {
+		t.Errorf("a refused receipt has %d charges to settle (%v)", len(second.Charges), err)
+	}
+	if n := ledger.Stats().Reservations; n != 2 {
+		t.Errorf("%d reservations are open, want those of the first alone", n)
+	}
+}
