@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -295,6 +296,9 @@ func (rt *route) headers(h http.Header, x *exchange, v *verdict) error {
 		v.readsSubject = true
 	}
 	rt.request.Apply(h, x.r.Header, gqlhttp.Guarded{Whole: rt.guard.active || v.readsSubject, Plain: rt.guard.active || v.protection != nil})
+	if mutated("request headers") {
+		maps.Copy(h, x.r.Header)
+	}
 	h["Content-Type"] = jsonType
 	h["Accept"] = jsonType
 	if x.accept == gqlhttp.AcceptGraphQL {

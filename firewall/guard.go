@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"strconv"
@@ -41,6 +42,9 @@ func newGuard(c *Config) guard {
 	}
 	if mutated("mask") {
 		g.errors.Mask = false
+	}
+	if mutated("answer's size") {
+		g.max = 1 << 40
 	}
 	if mutated("suggestions") {
 		g.errors.StripSuggestions = false
@@ -160,6 +164,9 @@ func (x *exchange) settleFailed(ctx context.Context, err error) {
 func (x *exchange) head(v *verdict, out *upstreamAnswer, altered bool) {
 	h := x.w.Header()
 	x.g.route.response.Apply(h, out.Header, altered)
+	if mutated("response headers") {
+		maps.Copy(h, out.Header)
+	}
 	if (altered || v.readsSubject) && !mutated("private answers") {
 		gqlhttp.SetPrivate(h)
 	} else {

@@ -17,6 +17,9 @@ import (
 // ServeHTTP guards one request. It answers in every case, also on panic, and
 // writes one audit record for each operation.
 func (f *Firewall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !mutated("nominated") {
+		r = gqlhttp.WithoutNominated(r)
+	}
 	m := memories.Get().(*memory)
 	x := &m.exchange
 	m.reply.ResponseWriter = w
@@ -43,7 +46,7 @@ func (x *exchange) run() (ended bool) {
 	w, r := x.w, x.r
 	// Answers given before the body is read must not wait for it without end.
 	gqlhttp.BoundBody(w, r, x.g.config.Timeouts.Body.Std())
-	if r.URL.Path != x.g.config.Path && !mutated("NOT_FOUND") {
+	if (r.URL.Path != x.g.config.Path || !aPath(r)) && !mutated("NOT_FOUND") {
 		x.refuseAll(refuse(StageDecode, &callError{code: gqlhttp.CodeNotFound, message: "Not found"}))
 		return true
 	}
@@ -51,6 +54,12 @@ func (x *exchange) run() (ended bool) {
 		x.serve(r.Context())
 	}
 	return true
+}
+
+// aPath is false where an HTTP/2 request has a URL for its path (RFC 9113 section
+// 8.3.1), whose authority nobody would look at.
+func aPath(r *http.Request) bool {
+	return r.ProtoMajor == 1 || r.RequestURI == "" || r.RequestURI[0] == '/'
 }
 
 var closeConnection = []string{"close"}

@@ -133,6 +133,39 @@ func isConditional(folded []byte) bool {
 	return len(folded) > 0 && (folded[0] == 'i' || folded[0] == 'r') && slices.Contains(conditional, string(folded))
 }
 
+// WithoutNominated returns r without the fields that its Connection field
+// nominates (RFC 9110 section 7.6.1), or r itself where there are none. It must
+// come before anything reads the header: what is not forwarded must not have
+// decided either, or a client could show a credential or a tenant to the policy
+// and hide it from upstream. Fields that never go upstream as they came stay, so
+// that nomination cannot hide an Upgrade, a Content-Type or what a trusted proxy
+// wrote. r is not changed.
+func WithoutNominated(r *http.Request) *http.Request {
+	connection := r.Header["Connection"]
+	if len(connection) == 0 || len(connection) == 1 && (connection[0] == "close" || connection[0] == "keep-alive") {
+		return r
+	}
+	var out *http.Request
+	var buf [64]byte
+	for name := range r.Header {
+		folded := appendFold(buf[:0], name)
+		if !nominates(connection, name) || neverForwarded.covers(folded) || strings.HasPrefix(string(folded), forwardedPrefix) {
+			continue
+		}
+		if out == nil {
+			out = r.WithContext(r.Context())
+			out.Header = r.Header.Clone()
+		}
+		delete(out.Header, name)
+	}
+	if out == nil {
+		return r
+	}
+	return out
+}
+
+var neverForwarded = newFieldSet(hopByHop, requestDropped, []string{"accept", "forwarded"})
+
 // nominates reports whether a Connection field lists the name (RFC 9110
 // section 7.6.1).
 func nominates(connection []string, name string) bool {

@@ -245,3 +245,30 @@ func TestNewCORSRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutNominated(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader("{}"))
+	r.Header = headers("Connection: keep-alive, AUTHORIZATION", "Connection: X_Tenant,, upgrade , content-type, x-forwarded-for,Accept",
+		"Authorization: a", "X-Tenant: b", "Upgrade: websocket", "Content-Type: c", "X-Forwarded-For: d", "Accept: e", "Cookie: f")
+	before := r.Header.Clone()
+	got := WithoutNominated(r)
+	want := before.Clone()
+	delete(want, "Authorization")
+	delete(want, "X-Tenant")
+	if diff := cmp.Diff(want, got.Header); diff != "" || got.Body != r.Body || got.Context() != r.Context() {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before, r.Header); diff != "" {
+		t.Errorf("the request was changed: %s", diff)
+	}
+	for _, connection := range []string{"close", "keep-alive", "TE", "upgrade, x-absent", ""} {
+		r.Header.Set("Connection", connection)
+		if WithoutNominated(r) != r {
+			t.Errorf("%q: it is copied", connection)
+		}
+	}
+	r.Header.Del("Connection")
+	if n := testing.AllocsPerRun(100, func() { WithoutNominated(r) }); n > 0 {
+		t.Errorf("%g allocations", n)
+	}
+}

@@ -3,6 +3,7 @@ package gqlhttp
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -303,6 +304,9 @@ func (e *ErrorWriter) release() error {
 	} else {
 		err = r.remove(func(name string) bool { return slices.Contains(e.o.RemoveExtensions, name) })
 	}
+	if err == errGrown {
+		return &ResponseError{err.Error()}
+	}
 	if err != nil {
 		return &ResponseError{"its errors or extensions are not valid JSON"}
 	}
@@ -376,6 +380,7 @@ type rewriter struct {
 	text  []byte
 	o     *ErrorOptions
 	edits []edit
+	grown int // bytes that the edits add
 }
 
 type edit struct {
@@ -388,7 +393,12 @@ func (r *rewriter) edit(start, end int, by []byte) {
 		return
 	}
 	r.edits = append(r.edits, edit{start, end, by})
+	r.grown += len(by) - (end - start)
 }
+
+// errGrown: an error is masked by more than it may have been, and what holds
+// them must not become a multiple of [MaxHeld].
+var errGrown = errors.New("the errors are too many to be masked")
 
 func (r *rewriter) apply() []byte {
 	if len(r.edits) == 0 {
@@ -440,6 +450,9 @@ func (r *rewriter) errors() error {
 		end := int(d.InputOffset())
 		if err := r.element(end-len(raw), end); err != nil {
 			return err
+		}
+		if r.grown > MaxHeld {
+			return errGrown
 		}
 	}
 	_, err := d.ReadToken()
