@@ -20,19 +20,15 @@ import (
 // (*OperationNameError). Errors are otherwise those of [Schema.Compile]; it
 // depends on the document only.
 func (s *Schema) CanonicalForm(document string, limits Limits) ([32]byte, error) {
-	limits = limits.orDefaults()
-	doc, _, _, err := parse(document, limits)
-	if err != nil {
-		return [32]byte{}, err
-	}
 	c := compilers.Get().(*compiler)
 	defer c.release()
-	c.schema, c.types, c.limits = s, s.types, limits
-	if err := c.index(doc); err != nil {
+	c.schema, c.types, c.limits = s, s.types, limits.orDefaults()
+	if err := c.parse(document); err != nil {
 		return [32]byte{}, err
 	}
-	if len(doc.Operations) != 1 {
-		return [32]byte{}, &OperationNameError{Known: len(doc.Operations)}
+	operations := c.defs[c.fragmentCount:]
+	if len(operations) != 1 {
+		return [32]byte{}, &OperationNameError{Known: len(operations)}
 	}
 	if err := c.uniqueNames(); err != nil {
 		return [32]byte{}, err
@@ -40,7 +36,11 @@ func (s *Schema) CanonicalForm(document string, limits Limits) ([32]byte, error)
 	if err := c.order(); err != nil {
 		return [32]byte{}, err
 	}
-	return canonicalForm(doc.Operations[0], doc.Fragments, len(document)), nil
+	fragments := make(ast.FragmentDefinitionList, c.fragmentCount)
+	for i := range fragments {
+		fragments[i] = c.defs[i].frag
+	}
+	return canonicalForm(operations[0].op, fragments, len(document)), nil
 }
 
 func canonicalForm(op *ast.OperationDefinition, fragments ast.FragmentDefinitionList, length int) [32]byte {

@@ -2,13 +2,10 @@ package schema
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/vektah/gqlparser/v2/ast"
-	"github.com/vektah/gqlparser/v2/gqlerror"
-	"github.com/vektah/gqlparser/v2/parser"
 )
 
 // OperationNameError means that the document has no operation of that name, or
@@ -70,16 +67,11 @@ func (l *Limits) budget(ofDocument int) int {
 }
 
 func (c *compiler) compile(s *Schema, document, operationName string, limits Limits) (*Operation, error) {
-	doc, text, tokens, err := parse(document, limits)
-	if err != nil {
-		return nil, err
-	}
 	c.schema, c.types, c.limits = s, s.types, limits
-	c.tokens = tokens
-	c.allowance = limits.budget(stepsPerDocument + stepsPerToken*tokens)
-	if err := c.index(doc); err != nil {
+	if err := c.parse(document); err != nil {
 		return nil, err
 	}
+	c.allowance = limits.budget(stepsPerDocument + stepsPerToken*c.tokens)
 	if err := c.order(); err != nil {
 		return nil, err
 	}
@@ -93,36 +85,19 @@ func (c *compiler) compile(s *Schema, document, operationName string, limits Lim
 	if err != nil {
 		return nil, err
 	}
-	return c.operation(chosen, text)
+	return c.operation(chosen, len(document))
 }
 
-// parse scans and parses; what it returns has at least one definition. text is
-// what was parsed.
-func parse(document string, limits Limits) (doc *ast.QueryDocument, text string, tokens int, err error) {
-	text, tokens, err = scan(document, limits)
-	if err != nil {
-		return nil, "", 0, err
+// parse lays the document out as definitions and nodes. It follows no spread.
+func (c *compiler) parse(document string) error {
+	if err := c.lexer.read(document, c.limits); err != nil {
+		return err
 	}
-	doc, err = parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, limits.Tokens)
-	if err != nil {
-		return nil, "", 0, parseError(err)
+	c.tokens = len(c.lexer.tokens) - 1
+	if err := c.parser.document(c); err != nil {
+		return err
 	}
-	if len(doc.Operations) == 0 && len(doc.Fragments) == 0 {
-		return nil, "", 0, &ParseError{Message: "the document is empty", Line: 1, Column: 1}
-	}
-	return doc, text, tokens, nil
-}
-
-func parseError(err error) error {
-	var located *gqlerror.Error
-	if !errors.As(err, &located) {
-		return &ParseError{Message: err.Error(), Line: 1, Column: 1}
-	}
-	e := &ParseError{Message: located.Message, Line: 1, Column: 1}
-	if len(located.Locations) > 0 {
-		e.Line, e.Column = located.Locations[0].Line, located.Locations[0].Column
-	}
-	return e
+	return c.index()
 }
 
 // compiler is the working memory of one Compile. Nothing in it outlives the call.
@@ -143,8 +118,9 @@ type compiler struct {
 	keys          map[string]int32 // response keys
 	sorted        []int32          // definitions, each after those that it spreads
 
-	source runeCursor
-	own    measures // of the definition being indexed
+	lexer  tokenizer
+	parser treeParser
+	own    measures // of the definition being parsed
 	weight int
 	stack  []frame
 	walks  int32
@@ -168,7 +144,7 @@ var compilers = sync.Pool{New: func() any {
 const maxPooled = 8192
 
 func (c *compiler) release() {
-	if cap(c.nodes) > maxPooled || cap(c.usages) > maxPooled {
+	if cap(c.nodes) > maxPooled || cap(c.usages) > maxPooled || cap(c.lexer.tokens) > maxPooled {
 		return
 	}
 	clear(c.nodes)
@@ -180,7 +156,9 @@ func (c *compiler) release() {
 	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
 	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]
 	c.walks, c.visits, c.nesting = 0, 0, 0
-	c.schema, c.view, c.types, c.current, c.source = nil, nil, nil, nil, runeCursor{}
+	c.schema, c.view, c.types, c.current = nil, nil, nil, nil
+	c.lexer.release()
+	c.parser.release()
 	c.merger.release()
 	c.walker.release()
 	compilers.Put(c)
@@ -202,8 +180,8 @@ func (c *compiler) choose(name string) (int32, error) {
 	return 0, &OperationNameError{Name: name, Known: len(ops)}
 }
 
-// operation builds the result from the validated document.
-func (c *compiler) operation(chosen int32, text string) (*Operation, error) {
+// operation builds the result from the validated document of length bytes.
+func (c *compiler) operation(chosen int32, length int) (*Operation, error) {
 	d := &c.defs[chosen]
 	op := &Operation{
 		Schema: c.schema, Kind: d.op.Operation, Name: d.op.Name, Definition: d.op,
@@ -232,21 +210,13 @@ func (c *compiler) operation(chosen int32, text string) (*Operation, error) {
 	// A token costs some 60 bytes of tree; the tree's positions and names hold
 	// the source text, the canonical text is apart.
 	const perToken, perUse, perArgument, perCondition = 60, 80, 104, 48
-	op.size = len(text) + len(op.Text) + perToken*c.tokens + perUse*len(op.Uses) +
+	op.size = length + len(op.Text) + perToken*c.tokens + perUse*len(op.Uses) +
 		perArgument*c.walker.entries + perCondition*len(op.Conditions)
 	return op, nil
 }
 
 func limitAt(kind LimitKind, got, limit int, at *ast.Position) error {
 	e := &LimitError{Kind: kind, Got: got, Max: limit}
-	if at != nil {
-		e.Line, e.Column = at.Line, at.Column
-	}
-	return e
-}
-
-func parseErrorAt(at *ast.Position, message string) error {
-	e := &ParseError{Message: message, Line: 1, Column: 1}
 	if at != nil {
 		e.Line, e.Column = at.Line, at.Column
 	}

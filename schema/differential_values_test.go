@@ -39,11 +39,6 @@ import (
 //
 // GRAPHWARD_MUTATIONS and GRAPHWARD_SEED are TestDifferential's.
 
-var noLimits = Limits{
-	Document: 1 << 30, Tokens: 1 << 30, Depth: 1 << 20, Aliases: 1 << 20, RootFields: 1 << 20, Directives: 1 << 20,
-	Fragments: 1 << 20, ValueDepth: 1 << 20, ListItems: 1 << 20, Walk: 1 << 30,
-}
-
 // oracle is a running coerce.mjs.
 type oracle struct {
 	t   *testing.T
@@ -502,6 +497,11 @@ func TestDifferentialValuesLexing(t *testing.T) {
 			t.Errorf("%q: we say %v, graphql-js %q", document, err, want.Invalid)
 			continue
 		}
+		var own tokenizer
+		if ownErr := own.read(document, noLimits); (ownErr != nil) != (err != nil) {
+			t.Errorf("%q: the tokenizer says %v, graphql-js %q", document, ownErr, want.Invalid)
+			continue
+		}
 		if err != nil {
 			stats["refused"]++
 			continue
@@ -523,6 +523,19 @@ func TestDifferentialValuesLexing(t *testing.T) {
 		}
 		if diff := cmp.Diff(want.Tokens, tokens, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%q: %s", document, diff)
+		}
+		var ours [][2]string
+		for i := range own.tokens[:len(own.tokens)-1] {
+			token := &own.tokens[i]
+			kind := map[tokenKind]string{tokenName: "Name", tokenInt: "Int", tokenFloat: "Float", tokenString: "String"}[token.kind]
+			if kind == "" {
+				ours = append(ours, [2]string{own.text(token), ""})
+				continue
+			}
+			ours = append(ours, [2]string{kind, own.text(token)})
+		}
+		if diff := cmp.Diff(want.Tokens, ours, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%q, tokenizer: %s", document, diff)
 		}
 	}
 	t.Logf("%v", stats)

@@ -14,10 +14,10 @@ const maxNesting = 200
 // in graphql-js; the specification sets no bound.
 const maxBracedDigits = 8
 
-// scan is the one cheap pass over a document before it is parsed. It bounds
-// bytes, tokens and nesting, and it refuses what lexers read differently:
-// invalid UTF-8, NUL, a byte order mark past the start, lone surrogates,
-// numbers that run into a name.
+// scan makes a document fit for gqlparser, which parses schemas. Like [tokenizer.read],
+// which shares its grammar, it bounds bytes, tokens and nesting, and it refuses
+// what lexers read differently: invalid UTF-8, NUL, a byte order mark past the
+// start, lone surrogates, numbers that run into a name.
 //
 // The text that it returns has the document's tokens, and every string in it
 // has the value that the specification gives it whatever lexer reads it:
@@ -29,20 +29,8 @@ const maxBracedDigits = 8
 // tokens does not count comments nor the end of the document. Errors are
 // *LimitError and *ParseError. What scan lets through may still not parse.
 func scan(document string, limits Limits) (text string, tokens int, err error) {
-	limits = limits.orDefaults()
-	if len(document) > limits.Document {
-		return "", 0, &LimitError{Kind: LimitDocument, Got: len(document), Max: limits.Document}
-	}
-	s := scanner{src: document, line: 1, maxTokens: limits.Tokens}
-	if i := invalidUTF8(document); i >= 0 {
-		s.seek(i)
-		return "", 0, s.parseError(i, "the document is not valid UTF-8")
-	}
-	if i := strings.IndexByte(document, 0); i >= 0 {
-		s.seek(i)
-		return "", 0, s.parseError(i, "the document holds a NUL character")
-	}
-	if err := s.run(); err != nil {
+	s := scanner{src: document}
+	if err := s.run(limits.orDefaults()); err != nil {
 		return "", s.tokens, err
 	}
 	if s.out == nil {
@@ -79,14 +67,31 @@ type scanner struct {
 	line      int // 1-based line of pos
 	lineStart int // offset of its first byte
 
-	tokens, maxTokens int
-	depth             int
+	tokens int
+	depth  int
+
+	// lexed takes the tokens; nil where the text is rewritten instead. wide says
+	// that other characters than ASCII may stand since the last.
+	lexed *tokenizer
+	wide  bool
 }
 
-func (s *scanner) run() error {
+func (s *scanner) run(limits Limits) error {
+	s.line = 1
+	if len(s.src) > limits.Document {
+		return &LimitError{Kind: LimitDocument, Got: len(s.src), Max: limits.Document}
+	}
+	if i := invalidUTF8(s.src); i >= 0 {
+		s.seek(i)
+		return s.parseError(i, "the document is not valid UTF-8")
+	}
+	if i := strings.IndexByte(s.src, 0); i >= 0 {
+		s.seek(i)
+		return s.parseError(i, "the document holds a NUL character")
+	}
 	const bom = "\uFEFF"
 	if strings.HasPrefix(s.src, bom) {
-		s.pos = len(bom)
+		s.pos, s.wide = len(bom), true
 	}
 	for s.pos < len(s.src) {
 		c := s.src[s.pos]
@@ -102,11 +107,17 @@ func (s *scanner) run() error {
 			continue
 		}
 		s.tokens++
-		if s.tokens > s.maxTokens {
-			return s.limitError(LimitTokens, s.tokens, s.maxTokens)
+		if s.tokens > limits.Tokens {
+			return s.limitError(LimitTokens, s.tokens, limits.Tokens)
+		}
+		if s.lexed != nil {
+			s.lexed.begin(s)
 		}
 		if err := s.token(c); err != nil {
 			return err
+		}
+		if s.lexed != nil {
+			s.lexed.end(s)
 		}
 	}
 	return nil
@@ -114,9 +125,9 @@ func (s *scanner) run() error {
 
 func (s *scanner) token(c byte) error {
 	switch {
-	case nameStart(c):
+	case nameBytes[c] == nameAnywhere:
 		s.pos++
-		for s.pos < len(s.src) && nameContinue(s.src[s.pos]) {
+		for s.pos < len(s.src) && nameBytes[s.src[s.pos]] != 0 {
 			s.pos++
 		}
 		return nil
@@ -139,6 +150,7 @@ func (s *scanner) token(c byte) error {
 		}
 		s.pos += 2
 	case '"':
+		s.wide = true
 		if strings.HasPrefix(s.src[s.pos:], `"""`) {
 			return s.blockString()
 		}
@@ -165,6 +177,7 @@ func (s *scanner) newline() {
 // without counting as tokens.
 func (s *scanner) comment() {
 	start := s.pos
+	s.wide = true
 	if n := strings.IndexAny(s.src[s.pos:], "\r\n"); n >= 0 {
 		s.pos += n
 	} else {
@@ -176,6 +189,9 @@ func (s *scanner) comment() {
 // replace starts the rewriting of src[start:pos]: what precedes it is copied,
 // and it is itself left out. The caller appends to out what stands for it.
 func (s *scanner) replace(start int) {
+	if s.lexed != nil {
+		return
+	}
 	if s.out == nil {
 		s.out = make([]byte, 0, len(s.src)+64)
 	}
@@ -230,19 +246,23 @@ func (s *scanner) digits() bool {
 }
 
 // string reads a plain string. Only one with a unicode escape or a control in
-// it is rewritten.
+// it is rewritten; the lexer wants the value of any with an escape.
 func (s *scanner) string() error {
-	start, rewrite := s.pos, false
+	start, rewrite, escaped := s.pos, false, false
 	s.pos++
 	for s.pos < len(s.src) {
 		switch c := s.src[s.pos]; {
 		case c == '"':
 			s.pos++
-			if !rewrite {
-				return nil
+			switch {
+			case s.lexed != nil && escaped:
+				return s.lexed.decode(s, start)
+			case s.lexed == nil && rewrite:
+				return s.rewriteString(start)
 			}
-			return s.rewriteString(start)
+			return nil
 		case c == '\\' && s.pos+1 < len(s.src):
+			escaped = true
 			rewrite = rewrite || s.src[s.pos+1] == 'u'
 			s.pos += 2
 		case c == '\n' || c == '\r':
@@ -355,6 +375,10 @@ func (s *scanner) blockString() error {
 		case c == '"' && strings.HasPrefix(s.src[s.pos:], `"""`):
 			raw := s.src[start+3 : s.pos]
 			s.pos += 3
+			if s.lexed != nil {
+				s.lexed.value(blockStringValue(raw))
+				return nil
+			}
 			s.replace(start)
 			before := len(s.out)
 			s.out = appendString(s.out, blockStringValue(raw))
@@ -475,4 +499,22 @@ func nameStart(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
 }
 
-func nameContinue(c byte) bool { return nameStart(c) || digit(c) }
+func nameContinue(c byte) bool { return nameBytes[c] != 0 }
+
+// nameBytes says where in a name a byte may stand; 0: nowhere.
+var nameBytes = func() (table [256]uint8) {
+	for c := range table {
+		switch c := byte(c); {
+		case nameStart(c):
+			table[c] = nameAnywhere
+		case digit(c):
+			table[c] = nameInside
+		}
+	}
+	return table
+}()
+
+const (
+	nameAnywhere = iota + 1
+	nameInside
+)

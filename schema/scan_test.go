@@ -90,6 +90,19 @@ func TestScanStrings(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
 			}
+			var l tokenizer
+			if err := l.read(test.document, DefaultLimits); err != nil {
+				t.Fatal(err)
+			}
+			got = nil
+			for i := range l.tokens {
+				if l.tokens[i].kind == tokenString {
+					got = append(got, l.text(&l.tokens[i]))
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("tokenizer: %s", diff)
+			}
 		})
 	}
 }
@@ -134,12 +147,14 @@ func TestScanRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := scan(test.document, Limits{})
-			var parse *ParseError
-			if !errors.As(err, &parse) {
-				t.Fatalf("got %v, want a ParseError", err)
-			}
-			if parse.Error() != test.want {
-				t.Errorf("got %q, want %q", parse, test.want)
+			for _, err := range []error{err, new(tokenizer).read(test.document, DefaultLimits)} {
+				var parse *ParseError
+				if !errors.As(err, &parse) {
+					t.Fatalf("got %v, want a ParseError", err)
+				}
+				if parse.Error() != test.want {
+					t.Errorf("got %q, want %q", parse, test.want)
+				}
 			}
 		})
 	}
@@ -160,12 +175,14 @@ func TestScanLimits(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := scan(test.document, test.limits)
-			var limit *LimitError
-			if !errors.As(err, &limit) {
-				t.Fatalf("got %v, want a LimitError", err)
-			}
-			if diff := cmp.Diff(test.want, *limit); diff != "" {
-				t.Error(diff)
+			for _, err := range []error{err, new(tokenizer).read(test.document, test.limits.orDefaults())} {
+				var limit *LimitError
+				if !errors.As(err, &limit) {
+					t.Fatalf("got %v, want a LimitError", err)
+				}
+				if diff := cmp.Diff(test.want, *limit); diff != "" {
+					t.Error(diff)
+				}
 			}
 		})
 	}
@@ -192,9 +209,21 @@ func TestScanKeepsPositions(t *testing.T) {
 			}
 		}
 	}
+	var l tokenizer
+	if err := l.read(document, DefaultLimits); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"a", "b", "c", "d", "1"} {
-		if got, want := where(text, name), where(document, name); got != want {
+		want := where(document, name)
+		if got := where(text, name); got != want {
 			t.Errorf("%s is at %s, was at %s\n%s", name, got, want, text)
+		}
+		for i := range l.tokens {
+			if token := &l.tokens[i]; l.text(token) == name {
+				if got := fmt.Sprint(token.line, ":", token.column); got != want {
+					t.Errorf("tokenizer: %s is at %s, want %s", name, got, want)
+				}
+			}
 		}
 	}
 }
@@ -225,6 +254,12 @@ func FuzzScan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, document string) {
 		limits := Limits{Tokens: 1000}
 		text, tokens, err := scan(document, limits)
+		var own tokenizer
+		if ownErr := own.read(document, limits.orDefaults()); err != nil && ownErr == nil {
+			t.Fatalf("the tokenizer does not refuse: %v", err)
+		} else if err == nil {
+			defer sameTokens(t, text, &own, ownErr)
+		}
 		if err != nil {
 			var parse *ParseError
 			var limit *LimitError
@@ -260,6 +295,38 @@ func FuzzScan(f *testing.F) {
 			t.Fatalf("%q means %q, not %q", document, original, seen)
 		}
 	})
+}
+
+// sameTokens compares what the tokenizer made of a document with what gqlparser's
+// lexer makes of the rewritten text.
+func sameTokens(t *testing.T, text string, l *tokenizer, err error) {
+	t.Helper()
+	want, lexErr := lex(text)
+	if (lexErr != nil) != (err != nil) {
+		t.Fatalf("the lexer says %v, the tokenizer %v", lexErr, err)
+	}
+	if err != nil {
+		return
+	}
+	kinds := map[tokenKind]lexer.Type{tokenName: lexer.Name, tokenInt: lexer.Int, tokenFloat: lexer.Float, tokenString: lexer.String}
+	var got []string
+	for i := range l.tokens[:len(l.tokens)-1] {
+		token := &l.tokens[i]
+		value := l.text(token)
+		kind, valued := kinds[token.kind]
+		if !valued {
+			kind, value = punctuators[value], ""
+		}
+		got = append(got, fmt.Sprintf("%s %q", kind, value))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+var punctuators = map[string]lexer.Type{
+	"!": lexer.Bang, "$": lexer.Dollar, "&": lexer.Amp, "(": lexer.ParenL, ")": lexer.ParenR, "...": lexer.Spread, ":": lexer.Colon,
+	"=": lexer.Equals, "@": lexer.At, "[": lexer.BracketL, "]": lexer.BracketR, "{": lexer.BraceL, "|": lexer.Pipe, "}": lexer.BraceR,
 }
 
 func BenchmarkScan(b *testing.B) {
