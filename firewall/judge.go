@@ -218,6 +218,7 @@ func (j *judge) plan(text, name string) (*plan, error) {
 	}
 	open.compile.Depth, open.compile.Aliases = openCeiling, openCeiling
 	open.compile.RootFields, open.compile.Directives = openCeiling, openCeiling
+	open.parseKey[0] ^= 1 // what has passed these is not for requests
 	return j.f.plans.build(&open, text, name)
 }
 

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -19,8 +18,8 @@ type Binding struct {
 	op     *schema.Operation
 
 	uses          []boundUse
-	coords        []boundCoordinate // of all uses
-	introspection []int32           // uses that introspect
+	coords        []*boundCoordinate // of all uses
+	introspection []int32            // uses that introspect
 
 	// needs holds the identity verdicts that live uses must have, by
 	// condition; the first is unconditional.
@@ -40,17 +39,21 @@ type Binding struct {
 	allowed, visible *Decision
 }
 
-// boundUse is a field use that rules govern, with the rule of every object
-// type that it may be resolved on.
+// boundUse is a field use that rules govern. coords[first:end] are the rules of
+// every object type that it may be resolved on.
 type boundUse struct {
-	use    int32
-	coords []boundCoordinate
+	use, first, end int32
 }
 
+// boundCoordinate is a field of an object type with its verdict. It is one of the
+// engine's: bindings share it.
 type boundCoordinate struct {
 	coordinate
 	verdict *verdict
 }
+
+// of returns the rules of a use.
+func (b *Binding) of(u *boundUse) []*boundCoordinate { return b.coords[u.first:u.end] }
 
 type need struct {
 	cond int32
@@ -82,17 +85,19 @@ func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
 	for i := range op.Conditions {
 		b.conditional = b.conditional || op.Conditions[i].Never
 	}
-	b.uses, b.coords = make([]boundUse, 0, len(op.Uses)), make([]boundCoordinate, 0, len(op.Uses))
+	b.uses, b.coords = make([]boundUse, 0, len(op.Uses)), make([]*boundCoordinate, 0, len(op.Uses))
+	b.allowed = &Decision{Allowed: true, Revision: e.revision}
 	for i := range op.Uses {
 		if err := b.add(int32(i)); err != nil {
 			return nil, err
 		}
 	}
-	if err := b.prepare(); err != nil {
-		return nil, err
+	for c := range b.classes {
+		b.allowed.note(c)
+		if err := c.prepareQuery(e); err != nil {
+			return nil, err
+		}
 	}
-	b.allowed = &Decision{Allowed: true, Revision: e.revision}
-	b.noteReads(b.allowed)
 	if len(b.introspection) > 0 {
 		b.allowed.Introspection = IntrospectionAll
 		visible := *b.allowed
@@ -112,39 +117,31 @@ func (b *Binding) add(i int32) error {
 		b.introspection = append(b.introspection, i)
 		return nil
 	}
-	first, arguments := len(b.coords), len(b.arguments)
-	for typ := range b.objects(use) {
-		v := b.engine.verdicts[typ][name]
-		if v == nil {
-			return fmt.Errorf("policy: the engine does not know %s.%s", typ, name)
-		}
-		b.coords = append(b.coords, boundCoordinate{coordinate{typ, name}, v})
-		b.require(use.Cond, i, v)
-		b.addArguments(i, typ)
+	bound := boundUse{use: i, first: int32(len(b.coords))}
+	arguments := len(b.arguments)
+	set := use.Objects
+	if set.Empty() {
+		// A use that no object can reach is judged as if all could.
+		set = b.engine.schema.Possible(use.Parent.Name)
 	}
-	b.uses = append(b.uses, boundUse{i, b.coords[first:len(b.coords):len(b.coords)]})
+	for typ := range set.All {
+		at := b.engine.fields[typ][name]
+		if at == nil {
+			return fmt.Errorf("policy: the engine does not know %s.%s", b.engine.schema.Objects()[typ].Name, name)
+		}
+		b.coords = append(b.coords, at)
+		if err := b.require(use.Cond, i, at.verdict); err != nil {
+			return err
+		}
+		b.addArguments(i, at.typ)
+	}
+	bound.end = int32(len(b.coords))
+	b.uses = append(b.uses, bound)
 	b.addInputs(i)
 	if len(b.arguments) > arguments || slices.Contains(b.inputs, i) {
 		b.ruled = append(b.ruled, i)
 	}
 	return nil
-}
-
-// objects yields the object types that the use may be resolved on. A use that
-// no object can reach is judged as if all could.
-func (b *Binding) objects(use *schema.FieldUse) iter.Seq[string] {
-	set := use.Objects
-	if set.Empty() {
-		set = b.engine.schema.Possible(use.Parent.Name)
-	}
-	return func(yield func(string) bool) {
-		objects := b.engine.schema.Objects()
-		for i := range set.All {
-			if !yield(objects[i].Name) {
-				return
-			}
-		}
-	}
 }
 
 // introspects reports whether the use shows the schema: __schema, __type, or
@@ -161,13 +158,15 @@ func introspects(op *schema.Operation, use *schema.FieldUse) bool {
 	return false
 }
 
-func (b *Binding) require(cond, use int32, v *verdict) {
+// require makes the verdict's permission one of the use's conditions.
+func (b *Binding) require(cond, use int32, v *verdict) error {
+	b.allowed.ReadsSubject = b.allowed.ReadsSubject || v.readsSubject
+	b.allowed.ReadsRequest = b.allowed.ReadsRequest || v.readsRequest
 	if !v.identity {
-		bound := boundVerdict{use, v}
-		if !slices.Contains(b.asked, bound) {
+		if bound := (boundVerdict{use, v}); !slices.Contains(b.asked, bound) {
 			b.asked = append(b.asked, bound)
 		}
-		return
+		return v.prepareQueries(b.engine)
 	}
 	i := slices.IndexFunc(b.needs, func(n need) bool { return n.cond == cond })
 	if i < 0 {
@@ -175,9 +174,13 @@ func (b *Binding) require(cond, use int32, v *verdict) {
 		b.needs = append(b.needs, need{cond, newBitset(len(b.engine.identity.verdicts))})
 	}
 	b.needs[i].bits.set(v.bit)
+	return nil
 }
 
 func (b *Binding) addArguments(i int32, typ string) {
+	if len(b.engine.arguments) == 0 {
+		return
+	}
 	use := &b.op.Uses[i]
 	for j := range use.Args {
 		arg := &use.Args[j]
@@ -211,47 +214,18 @@ func (b *Binding) addInputs(i int32) {
 	}
 }
 
-// noteReads records which parts of input any rule that b consults can read.
-func (b *Binding) noteReads(d *Decision) {
-	for c := range b.classes {
-		d.ReadsSubject = d.ReadsSubject || c.reads.paths.has("subject")
-		d.ReadsRequest = d.ReadsRequest || c.reads.paths.has("request")
-	}
+// note records which parts of input a class can read.
+func (d *Decision) note(c *class) {
+	d.ReadsSubject = d.ReadsSubject || c.reads.paths.has("subject")
+	d.ReadsRequest = d.ReadsRequest || c.reads.paths.has("request")
 }
 
-// prepare compiles the queries that decisions will need one by one, so that
-// no request pays for it.
-func (b *Binding) prepare() error {
-	for c := range b.classes {
-		if c.kind == classIdentity && c.group.kind == entryAllow || c.constant != nil {
-			continue
-		}
-		if _, err := c.same.query(b.engine); err != nil {
-			return &EvalError{Rule: c.group.head, Err: err}
-		}
-	}
-	return nil
-}
-
-// classes yields every class that a decision may consult, some repeatedly.
+// classes yields the classes that a decision may consult beyond those of the
+// uses' verdicts, some repeatedly.
 func (b *Binding) classes(yield func(*class) bool) {
 	visit := func(c *class) bool { return c == nil || yield(c) }
 	if !visit(b.engine.deny) || len(b.introspection) > 0 && !visit(b.engine.introspection) {
 		return
-	}
-	for _, u := range b.uses {
-		for _, c := range u.coords {
-			for _, lv := range c.verdict.levels {
-				if !visit(lv.rule) {
-					return
-				}
-				for _, v := range lv.vars {
-					if !visit(v) {
-						return
-					}
-				}
-			}
-		}
 	}
 	for _, a := range b.arguments {
 		if !visit(a.class) {

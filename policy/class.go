@@ -141,6 +141,32 @@ type verdict struct {
 	// fields that those classes read, by the object types with this verdict.
 	object  bool
 	parents []ParentFields
+	// readsSubject and readsRequest say what some class can read.
+	readsSubject, readsRequest bool
+}
+
+// prepareQueries compiles the queries that decisions by the verdict will need,
+// so that no request pays for it. Those of an identity verdict are asked together.
+func (v *verdict) prepareQueries(e *Engine) error {
+	for i := range v.levels {
+		for c := range v.levels[i].classes {
+			if err := c.prepareQuery(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prepareQuery compiles the query of a class that is asked by itself.
+func (c *class) prepareQuery(e *Engine) error {
+	if c.kind == classIdentity && c.group.kind == entryAllow || c.constant != nil {
+		return nil
+	}
+	if _, err := c.same.query(e); err != nil {
+		return &EvalError{Rule: c.group.head, Err: err}
+	}
+	return nil
 }
 
 // decidedBy names the rule that decides when nothing grants: the first level
@@ -193,9 +219,11 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 	}
 	known := map[key]*verdict{}
 	e.verdicts = make(map[string]map[string]*verdict, len(objects))
-	for _, def := range objects {
+	e.fields = make([]map[string]*boundCoordinate, len(objects))
+	for i, def := range objects {
 		fields := make(map[string]*verdict, len(def.Fields))
 		e.verdicts[def.Name] = fields
+		e.fields[i] = make(map[string]*boundCoordinate, len(def.Fields))
 		for _, f := range def.Fields {
 			levels := e.allow.levels(def.Name, f.Name)
 			k := key{rules: [3]int{-1, -1, -1}}
@@ -222,12 +250,19 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 					v.bit = len(e.identity.verdicts)
 					e.identity.verdicts = append(e.identity.verdicts, v)
 				}
+				for i := range levels {
+					for c := range levels[i].classes {
+						v.readsSubject = v.readsSubject || c.reads.paths.has("subject")
+						v.readsRequest = v.readsRequest || c.reads.paths.has("request")
+					}
+				}
 				v.index = len(e.distinct)
 				e.distinct = append(e.distinct, v)
 				known[k] = v
 			}
 			v.read(def, objects)
 			fields[f.Name] = v
+			e.fields[i][f.Name] = &boundCoordinate{coordinate{def.Name, f.Name}, v}
 		}
 	}
 }

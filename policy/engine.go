@@ -71,6 +71,8 @@ type Engine struct {
 	drops    lookup
 	verdicts map[string]map[string]*verdict // by type and field
 	distinct []*verdict
+	// fields are those of each object type, by its index in the schema.
+	fields []map[string]*boundCoordinate
 
 	arguments     map[argumentKey]*class
 	argumentError map[argumentKey]*class

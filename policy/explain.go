@@ -86,14 +86,14 @@ func (s *session) explainUse(b *Binding, id *identityAnswer, use int32) ([]Field
 		if b.uses[i].use != use {
 			continue
 		}
-		for _, at := range b.uses[i].coords {
+		for _, at := range b.of(&b.uses[i]) {
 			d := FieldDecision{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use))}
 			ok, err := s.decide(b, id, use, at.verdict)
 			if err == nil {
 				err = s.explainVerdict(&d, b, id, use, at.coordinate, ok)
 			}
 			if err == nil {
-				err = s.explainAnswer(&d, b, use, &at, ok)
+				err = s.explainAnswer(&d, b, use, at, ok)
 			}
 			if err != nil {
 				return nil, err

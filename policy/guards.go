@@ -98,8 +98,7 @@ func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules o
 		if !s.isLive(b, u.use) {
 			continue
 		}
-		for j := range u.coords {
-			at := &u.coords[j]
+		for _, at := range b.of(u) {
 			typ := s.engine.schema.ObjectIndex(at.typ)
 			if slices.ContainsFunc(out, func(o outcome) bool { return o.typ == typ }) {
 				continue
@@ -126,8 +125,8 @@ func (s *session) allAllowed(b *Binding, id *identityAnswer, n *boundNode) (bool
 		if !s.isLive(b, u.use) {
 			continue
 		}
-		for j := range u.coords {
-			if ok, err := s.decide(b, id, u.use, u.coords[j].verdict); err != nil || !ok {
+		for _, at := range b.of(u) {
+			if ok, err := s.decide(b, id, u.use, at.verdict); err != nil || !ok {
 				return false, err
 			}
 		}
@@ -300,8 +299,8 @@ func (s *session) findDrops(b *Binding, d *Decision) error {
 				continue
 			}
 			s.facts.use, s.facts.value = &b.op.Uses[u.use], schema.Value{}
-			for k := range u.coords {
-				v, err := s.find(&s.engine.drops, u.coords[k].coordinate)
+			for _, at := range b.of(u) {
+				v, err := s.find(&s.engine.drops, at.coordinate)
 				if err != nil {
 					return err
 				}
@@ -311,7 +310,7 @@ func (s *session) findDrops(b *Binding, d *Decision) error {
 				if drop.Types == nil {
 					drop.Types = make(schema.TypeSet, (len(s.engine.schema.Objects())+63)/64)
 				}
-				add(drop.Types, s.engine.schema.ObjectIndex(u.coords[k].typ))
+				add(drop.Types, s.engine.schema.ObjectIndex(at.typ))
 			}
 		}
 		if drop.Types != nil {

@@ -45,11 +45,13 @@ func (s *Schema) CanonicalForm(document string, limits Limits) ([32]byte, error)
 
 func canonicalForm(op *ast.OperationDefinition, fragments ast.FragmentDefinitionList, length int) [32]byte {
 	fragments = slices.Clone(fragments)
-	slices.SortFunc(fragments, func(a, b *ast.FragmentDefinition) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(fragments, byFragmentName)
 	p := printer{out: make([]byte, 0, length), bare: true}
 	p.document(op, fragments)
 	return sha256.Sum256(p.out)
 }
+
+func byFragmentName(a, b *ast.FragmentDefinition) int { return strings.Compare(a.Name, b.Name) }
 
 // CanonicalForm is [Schema.CanonicalForm] of the document that the operation
 // was compiled from, without parsing it again; false where the document holds
@@ -58,15 +60,20 @@ func (op *Operation) CanonicalForm() ([32]byte, bool) {
 	if !op.sole || len(op.Fragments) != op.Shape.Fragments {
 		return [32]byte{}, false
 	}
+	if op.canonical {
+		return op.Hash, true
+	}
 	return canonicalForm(op.Definition, op.Fragments, len(op.Text)), true
 }
 
-// appendDocument prints an operation and its fragments, the shortest text that
-// parses to the same: no comment, no description, no blank that the grammar
-// does not need. It recurses as deep as the document nests.
-func appendDocument(dst []byte, op *ast.OperationDefinition, fragments ast.FragmentDefinitionList) []byte {
-	p := printer{out: dst}
-	p.document(op, fragments)
+// print sets the operation's canonical text, the shortest that parses to the same:
+// no comment, no description, no blank that the grammar does not need. It recurses
+// as deep as the document nests. buffer is used for printing.
+func (op *Operation) print(buffer []byte) []byte {
+	p := printer{out: buffer[:0]}
+	p.document(op.Definition, op.Fragments)
+	op.Text, op.Hash = string(p.out), sha256.Sum256(p.out)
+	op.canonical = !p.typename && slices.IsSortedFunc(op.Fragments, byFragmentName)
 	return p.out
 }
 
@@ -74,6 +81,8 @@ type printer struct {
 	out []byte
 	// bare leaves out __typename where it has no alias and no directives.
 	bare bool
+	// typename says that there was such a one.
+	typename bool
 }
 
 func (p *printer) document(op *ast.OperationDefinition, fragments ast.FragmentDefinitionList) {
@@ -151,9 +160,12 @@ func (p *printer) selections(set ast.SelectionSet) {
 	for _, sel := range set {
 		switch sel := sel.(type) {
 		case *ast.Field:
-			if p.bare && sel.Alias == "__typename" && sel.Name == sel.Alias &&
+			if sel.Alias == "__typename" && sel.Name == sel.Alias &&
 				len(sel.Arguments)+len(sel.Directives)+len(sel.SelectionSet) == 0 {
-				continue
+				p.typename = true
+				if p.bare {
+					continue
+				}
 			}
 			p.word(sel.Alias)
 			if sel.Alias != sel.Name {

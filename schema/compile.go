@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"sync"
 
@@ -120,6 +119,7 @@ type compiler struct {
 
 	lexer  tokenizer
 	parser treeParser
+	text   []byte   // printed last
 	own    measures // of the definition being parsed
 	weight int
 	stack  []frame
@@ -202,8 +202,7 @@ func (c *compiler) operation(chosen int32, length int) (*Operation, error) {
 	if err := c.bindVariables(op, chosen); err != nil {
 		return nil, err
 	}
-	op.Text = string(appendDocument(make([]byte, 0, 512), op.Definition, op.Fragments))
-	op.Hash = sha256.Sum256([]byte(op.Text))
+	c.text = op.print(c.text)
 	if err := c.findUses(op, chosen); err != nil {
 		return nil, err
 	}

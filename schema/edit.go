@@ -43,7 +43,9 @@ func (op *Operation) Edited(e *Edit) string {
 	def.VariableDefinitions = slices.DeleteFunc(slices.Clone(def.VariableDefinitions), func(v *ast.VariableDefinition) bool {
 		return !d.variables[v.Variable]
 	})
-	return string(appendDocument(make([]byte, 0, len(op.Text)+256), &def, reached))
+	p := printer{out: make([]byte, 0, len(op.Text)+256)}
+	p.document(&def, reached)
+	return string(p.out)
 }
 
 type editor struct {

@@ -38,6 +38,8 @@ type Operation struct {
 
 	size int
 	sole bool // the document holds no other operation
+	// canonical: Hash is also the digest of the canonical form.
+	canonical bool
 }
 
 // Size estimates, in bytes, what holding the operation keeps from the garbage
