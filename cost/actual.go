@@ -64,6 +64,9 @@ type shape struct {
 	typenames [][]string
 }
 
+// fewKeys is how many response keys are searched one by one.
+const fewKeys = 12
+
 type shapeRegion struct {
 	groups []int32 // in the order of the document
 	byKey  map[string]int32
@@ -81,7 +84,7 @@ func (p *Program) responseShape() *shape {
 			if len(r.groups) > fewKeys {
 				r.byKey = make(map[string]int32, len(r.groups))
 				for _, g := range r.groups {
-					r.byKey[p.groups[g].key] = g
+					r.byKey[p.groups[g].key()] = g
 				}
 			}
 		}
@@ -251,7 +254,7 @@ func (m *meter) dearestRegion(i int32) int32 {
 // the search begins at hint.
 func (m *meter) find(r int32, key []byte, hint int) int {
 	s := &m.shape.regions[r]
-	if hint < len(s.groups) && m.p.groups[s.groups[hint]].key == string(key) {
+	if hint < len(s.groups) && m.p.groups[s.groups[hint]].key() == string(key) {
 		return hint
 	}
 	if s.byKey != nil {
@@ -263,7 +266,7 @@ func (m *meter) find(r int32, key []byte, hint int) int {
 		return i
 	}
 	for i, g := range s.groups {
-		if m.p.groups[g].key == string(key) {
+		if m.p.groups[g].key() == string(key) {
 			return i
 		}
 	}

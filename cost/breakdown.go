@@ -143,7 +143,7 @@ func (w *breakdown) group(i int32, count float64, want pair) {
 	n, nodes, _ := w.p.multiplier(g, child, w.x)
 	call := w.p.call(g, w.vars, w.x)
 	own := pair{ownPart(call, n, g.spec.itemA, child.a), ownPart(nodes, n, g.spec.itemB, child.b)}
-	w.path = append(w.path, g.key)
+	w.path = append(w.path, g.key())
 	defer func() { w.path = w.path[:len(w.path)-1] }()
 	if len(w.entries) >= maxEntries || w.visits > maxEntries {
 		own.a += times(n, child.a)

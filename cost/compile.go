@@ -110,6 +110,9 @@ type compiler struct {
 	// typeStamp marks the type conditions that partition has used, by type id.
 	typeStamp []int32
 
+	// keys numbers the response keys of the region at hand, from found's end.
+	keys schema.Names
+
 	// Stacks: a scope uses what it pushed and pops it.
 	found   []occurrences
 	cells   []cell
@@ -141,7 +144,6 @@ type cell struct {
 
 // occurrences is a response key with what was collected for it.
 type occurrences struct {
-	key         string
 	field       *ast.Field // the first
 	first, last int32      // cells
 	live        int32      // the guard under which any occurrence is live
@@ -226,6 +228,7 @@ func (c *compiler) release() {
 	clear(c.fieldIDs)
 	clear(c.contextIDs)
 	clear(c.rank)
+	c.keys.Reset()
 	clear(c.contexts)
 	clear(c.order)
 	clear(c.found[:cap(c.found)])
@@ -448,7 +451,7 @@ func (c *compiler) region(pieces []piece, types schema.TypeSet, ctx context) {
 // part prices what was collected for the object types, which agree on prices.
 func (c *compiler) part(collected []occurrences, types schema.TypeSet, typename string, ctx context) {
 	object := c.model.objects[first(types)]
-	many := types.Len() > 1
+	shared := types.Len() > 1
 	// Groups push the members of their own scopes and pop them before they return.
 	d := draft{types: types, typename: typename, members: span{lo: int32(len(c.members))}}
 	for i := range collected {
@@ -457,11 +460,7 @@ func (c *compiler) part(collected []occurrences, types schema.TypeSet, typename 
 		if spec == nil {
 			continue
 		}
-		parent := ""
-		if many {
-			parent = o.field.ObjectDefinition.Name
-		}
-		id := c.group(o, spec, parent, ctx)
+		id := c.group(o, spec, shared, ctx)
 		if c.spent(1) {
 			return
 		}
@@ -493,6 +492,7 @@ func first(t schema.TypeSet) int {
 func (c *compiler) collect(pieces []piece, object int) string {
 	c.now++
 	c.last = -1
+	c.keys.Reset()
 	w := collector{c: c, object: object, base: len(c.found)}
 	for _, p := range pieces {
 		w.walk(c.selections(p), p.guard)
@@ -508,14 +508,10 @@ func (c *compiler) collect(pieces []piece, object int) string {
 type collector struct {
 	c        *compiler
 	object   int
-	base     int            // where the region's occurrences begin
-	index    map[string]int // by key, when there are many
-	passed   int            // type conditions that did not apply
+	base     int // where the region's occurrences begin
+	passed   int // type conditions that did not apply
 	typename string
 }
-
-// fewKeys is how many response keys are searched one by one.
-const fewKeys = 12
 
 func (w *collector) walk(set ast.SelectionSet, guard int32) {
 	c := w.c
@@ -573,48 +569,22 @@ func (w *collector) add(f *ast.Field, guard int32) {
 	}
 	c.cells = append(c.cells, cell{piece: piece{f, guard}})
 	id := int32(len(c.cells))
-	i := w.find(f.Alias)
-	if i < 0 {
-		if w.index != nil {
-			w.index[f.Alias] = len(c.found)
-		}
-		c.found = append(c.found, occurrences{key: f.Alias, field: f, first: id, last: id, live: guard})
+	i, isNew := c.keys.Number(f.Alias)
+	if isNew {
+		c.found = append(c.found, occurrences{field: f, first: id, last: id, live: guard})
 		return
 	}
-	o := &c.found[i]
+	o := &c.found[w.base+int(i)]
 	c.cells[o.last-1].next = id
 	o.last = id
 	o.live = c.or(o.live, guard)
 }
 
-// find returns the index of the key's occurrences, -1 when there are none.
-func (w *collector) find(key string) int {
-	found := w.c.found[w.base:]
-	if len(found) < fewKeys {
-		for i := range found {
-			if found[i].key == key {
-				return w.base + i
-			}
-		}
-		return -1
-	}
-	if w.index == nil {
-		w.index = make(map[string]int, 2*fewKeys)
-		for i := range found {
-			w.index[found[i].key] = w.base + i
-		}
-	}
-	if i, ok := w.index[key]; ok {
-		return i
-	}
-	return -1
-}
-
-// group prices one response key and compiles what is selected below it. parent
-// names the type that the field is selected on where several object types share
-// the group.
-func (c *compiler) group(o *occurrences, spec *fieldSpec, parent string, ctx context) int32 {
-	g := c.pricedGroup(o, spec, parent, ctx)
+// group prices one response key and compiles what is selected below it. shared
+// says that several object types share the group.
+func (c *compiler) group(o *occurrences, spec *fieldSpec, shared bool, ctx context) int32 {
+	g := group{field: o.field, spec: spec, shared: shared, child: -1}
+	c.price(&g, o, ctx)
 	if spec.returns.composite {
 		base := len(c.pieces)
 		c.pushRelative(o)
@@ -624,15 +594,16 @@ func (c *compiler) group(o *occurrences, spec *fieldSpec, parent string, ctx con
 	if c.exhausted {
 		return -1
 	}
-	return c.p.addGroup(g)
+	return c.p.addGroup(&g)
 }
 
-// pricedGroup is a group without its child.
-func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, parent string, ctx context) group {
+// price fills in a group without its child.
+func (c *compiler) price(g *group, o *occurrences, ctx context) {
+	spec := g.spec
 	if ctx.flat && spec.byType {
 		spec = c.flatSpec(spec)
+		g.spec = spec
 	}
-	g := group{key: o.key, spec: spec, parent: parent, child: -1}
 	g.expected = c.expected(o.field, spec)
 	g.length = c.listLength(spec, g.expected, ctx.sizes)
 	g.call = spec.call
@@ -646,7 +617,6 @@ func (c *compiler) pricedGroup(o *occurrences, spec *fieldSpec, parent string, c
 	}
 	g.terms.hi = int32(len(c.p.terms))
 	g.extras = c.directiveCosts(o)
-	return g
 }
 
 // pushRelative pushes the group's occurrences with guards relative to the group

@@ -76,11 +76,8 @@ type member struct{ group, guard int32 }
 
 // group is a response key.
 type group struct {
-	key string
-	// parent names the type of the coordinate where object types share the
-	// group; otherwise the coordinate is the spec's.
-	parent   string
-	spec     *fieldSpec
+	field *ast.Field // the first occurrence
+	spec  *fieldSpec
 	call     float64 // field and constant inputs
 	terms    span    // inputs that variables decide
 	extras   span    // weighted directives
@@ -88,8 +85,14 @@ type group struct {
 	length   int32   // size of the list that is returned; -1: no list
 	child    int32   // scope; -1: a leaf
 	constant bool
-	value    priced // when constant
+	// shared: object types share the group, so that its coordinate names the type
+	// that the field is selected on; otherwise it is the spec's.
+	shared bool
+	value  priced // when constant
 }
+
+// key is the response key.
+func (g *group) key() string { return g.field.Alias }
 
 // extra is the price of the directives on one occurrence.
 type extra struct {
@@ -114,18 +117,18 @@ type Estimate struct {
 }
 
 func (g *group) coordinate() string {
-	if g.parent == "" {
+	if !g.shared {
 		return g.spec.coordinate
 	}
-	return g.parent + "." + g.spec.name
+	return g.field.ObjectDefinition.Name + "." + g.spec.name
 }
 
-func (p *Program) addGroup(g group) int32 {
+func (p *Program) addGroup(g *group) int32 {
 	id := int32(len(p.groups))
 	g.constant = g.terms.lo == g.terms.hi && g.extras.lo == g.extras.hi &&
 		p.sizeConstant(g.expected) && p.sizeConstant(g.length) &&
 		(g.child < 0 || p.scopes[g.child].constant)
-	p.groups = append(p.groups, g)
+	p.groups = append(p.groups, *g)
 	if g.constant {
 		p.groups[id].value = p.price(id, nil, nil)
 	}

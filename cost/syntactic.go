@@ -103,9 +103,10 @@ func (c *compiler) syntacticGroup(f *ast.Field, spec *fieldSpec, ctx int32) int3
 	}
 	c.cells = append(c.cells, cell{piece: piece{f, alwaysLive}})
 	id := int32(len(c.cells))
-	g := c.pricedGroup(&occurrences{key: f.Alias, field: f, first: id, last: id}, spec, f.ObjectDefinition.Name, c.contexts[ctx])
+	g := group{field: f, spec: spec, shared: true, child: -1}
+	c.price(&g, &occurrences{field: f, first: id, last: id}, c.contexts[ctx])
 	if spec.returns.composite {
 		g.child = c.syntacticScope(f.SelectionSet, c.context(g.spec, g.expected, c.contexts[ctx]))
 	}
-	return c.p.addGroup(g)
+	return c.p.addGroup(&g)
 }

@@ -114,8 +114,8 @@ type compiler struct {
 	defs          []definition
 	fragments     map[string]int32 // the first of each name
 	fragmentCount int
-	keys          map[string]int32 // response keys
-	sorted        []int32          // definitions, each after those that it spreads
+	keys          Names   // response keys
+	sorted        []int32 // definitions, each after those that it spreads
 
 	lexer  tokenizer
 	parser treeParser
@@ -137,7 +137,7 @@ type compiler struct {
 }
 
 var compilers = sync.Pool{New: func() any {
-	return &compiler{fragments: map[string]int32{}, keys: map[string]int32{}, variables: map[string]int32{}}
+	return &compiler{fragments: map[string]int32{}, variables: map[string]int32{}}
 }}
 
 // maxPooled bounds, in nodes, the working memory that is kept for reuse.
@@ -151,7 +151,7 @@ func (c *compiler) release() {
 	clear(c.defs)
 	clear(c.usages)
 	clear(c.fragments)
-	clear(c.keys)
+	c.keys.Reset()
 	clear(c.variables)
 	c.nodes, c.spreads, c.defs = c.nodes[:0], c.spreads[:0], c.defs[:0]
 	c.sorted, c.usages, c.stack = c.sorted[:0], c.usages[:0], c.stack[:0]

@@ -89,13 +89,3 @@ func (d *definition) position() *ast.Position {
 	}
 	return d.frag.Position
 }
-
-// key numbers the document's response keys.
-func (c *compiler) key(alias string) int32 {
-	k, ok := c.keys[alias]
-	if !ok {
-		k = int32(len(c.keys))
-		c.keys[alias] = k
-	}
-	return k
-}

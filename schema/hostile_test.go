@@ -449,7 +449,7 @@ const hostileGrowth = 2.5
 // printing, costs as much as tokenSteps of them, and so do 40 bytes of text.
 func compileWork(s *Schema, text string, limits Limits) int {
 	const tokenSteps, bytesPerToken = 20, 40
-	c := &compiler{fragments: map[string]int32{}, keys: map[string]int32{}, variables: map[string]int32{}}
+	c := &compiler{fragments: map[string]int32{}, variables: map[string]int32{}}
 	_, _ = c.compile(s, text, "", limits.orDefaults())
 	return tokenSteps*(tokens(text)+len(text)/bytesPerToken) + c.visits + c.merger.steps + c.merger.unifier.steps + c.walker.steps
 }

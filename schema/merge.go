@@ -91,7 +91,7 @@ func (c *compiler) mergePlaces() error {
 	m.alias(c)
 	m.done = append(m.done[:0], make([]mergeMode, len(c.nodes)+len(c.defs))...)
 	m.visited = append(m.visited[:0], make([]int32, len(c.defs))...)
-	m.heads = append(m.heads[:0], make([]mergeHead, len(c.keys))...)
+	m.heads = append(m.heads[:0], make([]mergeHead, c.keys.Len())...)
 	for i := c.fragmentCount; i < len(c.defs); i++ {
 		m.owners = append(m.owners[:0], m.ownerOf(int32(len(c.nodes)+i)))
 		if err := m.check(0, mergeShapes|mergeFields); err != nil {

@@ -304,7 +304,8 @@ func (p *treeParser) field(depth int, top bool) ast.Selection {
 	if aliased {
 		f.Name = p.name()
 	}
-	p.c.nodes = append(p.c.nodes, node{kind: nodeField, depth: int32(depth), key: p.c.key(f.Alias), field: f})
+	key, _ := p.c.keys.Number(f.Alias)
+	p.c.nodes = append(p.c.nodes, node{kind: nodeField, depth: int32(depth), key: key, field: f})
 	p.c.own.field(depth, aliased, top)
 	f.Arguments = p.argumentList(false)
 	f.Directives = p.directiveList(false)

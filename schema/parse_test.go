@@ -23,7 +23,7 @@ var noLimits = Limits{
 // parsed says that both took the document.
 func treesDiffer(document string, columns bool) (diff string, parsed bool) {
 	var c compiler
-	c.fragments, c.keys, c.limits = map[string]int32{}, map[string]int32{}, noLimits
+	c.fragments, c.limits = map[string]int32{}, noLimits
 	err := c.parse(document)
 	text, tokens, wantErr := scan(document, noLimits)
 	var doc *ast.QueryDocument
@@ -240,7 +240,7 @@ func TestParse(t *testing.T) {
 // field's own name, which the tree does not tell from fields without.
 func TestParseCounts(t *testing.T) {
 	var c compiler
-	c.fragments, c.keys, c.limits = map[string]int32{}, map[string]int32{}, noLimits
+	c.fragments, c.limits = map[string]int32{}, noLimits
 	if err := c.parse(`{a: a, b: c d # :
 		: e f: f(g: [1 [2 3]]) @h(i: {j: [k]}) @l ...on T { m : m } } fragment F on T { n }`); err != nil {
 		t.Fatal(err)
