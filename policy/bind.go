@@ -183,7 +183,7 @@ func (b *Binding) addArguments(i int32, typ string) {
 	}
 	use := &b.op.Uses[i]
 	for j := range use.Args {
-		arg := &use.Args[j]
+		arg := use.Args[j]
 		key := argumentKey{typ, use.Field.Name, arg.Definition.Name}
 		c := b.engine.arguments[key]
 		if c == nil || arg.Literal == nil {

@@ -206,11 +206,11 @@ func (c *compiler) operation(chosen int32, length int) (*Operation, error) {
 	if err := c.findUses(op, chosen); err != nil {
 		return nil, err
 	}
-	// A token costs some 60 bytes of tree; the tree's positions and names hold
+	// A token costs some 120 bytes of tree; the tree's positions and names hold
 	// the source text, the canonical text is apart.
-	const perToken, perUse, perArgument, perCondition = 60, 80, 104, 48
+	const perToken, perUse, perEntry, perArgument, perCondition = 120, 80, 8, 104, 48
 	op.size = length + len(op.Text) + perToken*c.tokens + perUse*len(op.Uses) +
-		perArgument*c.walker.entries + perCondition*len(op.Conditions)
+		perEntry*c.walker.entries + perArgument*c.walker.arguments + perCondition*len(op.Conditions)
 	return op, nil
 }
 

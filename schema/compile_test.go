@@ -207,7 +207,7 @@ func planText(op *Operation) string {
 		u := &op.Uses[i]
 		fmt.Fprintf(&b, "%v %s %x %d %d", op.Path(i), u.Coordinate(), u.Objects, u.Cond, u.Up)
 		for k := range u.Args {
-			a := &u.Args[k]
+			a := u.Args[k]
 			fmt.Fprintf(&b, " %s %v %d %s", a.Definition.Name, a.Dynamic, a.Const.Kind, a.Const.AppendJSON(nil))
 		}
 		b.WriteByte('\n')

@@ -31,7 +31,7 @@ type node struct {
 	typ    *typeInfo  // the type that the node's own selection set stands on
 
 	// args memoises FieldUse.Args for uses.
-	args []Argument
+	args []*Argument
 }
 
 func (n *node) position() *ast.Position {

@@ -51,7 +51,8 @@ func (s *Schema) argument(def *ast.ArgumentDefinition, v *ast.Value, variable fu
 		a.Const = value
 		return a, nil
 	}
-	a.Dynamic, a.template = true, &value
+	template := value
+	a.Dynamic, a.template = true, &template
 	return a, nil
 }
 

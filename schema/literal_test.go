@@ -19,7 +19,7 @@ func argumentOf(t *testing.T, s *Schema, document, name string) (*Operation, *Ar
 	args := op.Uses[0].Args
 	for i := range args {
 		if args[i].Definition.Name == name {
-			return op, &args[i]
+			return op, args[i]
 		}
 	}
 	t.Fatalf("no argument %s", name)

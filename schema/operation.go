@@ -87,8 +87,8 @@ type FieldUse struct {
 	Objects TypeSet
 	// Args has one entry for each argument that the field's definition
 	// declares, in that order. Arguments that the client left out are present
-	// here, with their default or Absent.
-	Args []Argument
+	// here, with their default or Absent; they are the schema's, shared by all.
+	Args []*Argument
 	// Cond indexes Operation.Conditions: the use is live when it holds.
 	Cond int32
 	// Up indexes Uses: the (first) parent selection; -1 at the root.

@@ -56,7 +56,7 @@ func (s *Schema) InputReach(t *ast.Type) []InputField {
 func (op *Operation) InputFields(use int, vars *Variables, yield func(arg *Argument, object *ast.Definition, field *ast.FieldDefinition, v Value) bool) {
 	args := op.Uses[use].Args
 	for i := range args {
-		a := &args[i]
+		a := args[i]
 		if a.Literal == nil || a.Dynamic && a.template.Kind == reference && vars.value(a.template.position()).Kind == Absent {
 			continue
 		}

@@ -14,8 +14,9 @@ const (
 	largestChunk  = 128
 )
 
-// expect makes the next chunk hold n values, for a slab of which n will be asked.
-func (s *slab[T]) expect(n int) { s.chunk = n }
+// expect makes the next chunk hold n values, as far as chunks go, for a slab of which
+// n will be asked.
+func (s *slab[T]) expect(n int) { s.chunk = min(n, largestChunk) }
 
 // one returns a new value.
 func (s *slab[T]) one() *T {

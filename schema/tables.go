@@ -41,7 +41,7 @@ type fieldInfo struct {
 	coordinate string
 	args       argTable
 	// omitted is FieldUse.Args when the client gives no argument.
-	omitted []Argument
+	omitted []*Argument
 	// shape identifies the response shape: the list and non-null structure and
 	// the leaf type's name. Two fields of different shapes never merge. It is
 	// -1 for the meta fields, which graphql-js leaves out of that comparison.
@@ -189,9 +189,9 @@ func (t *typeTable) newField(s *Schema, parent *typeInfo, f *ast.FieldDefinition
 		args:       newArgs(s, f.Arguments),
 		listed:     listedField(f.Name),
 	}
-	info.omitted = make([]Argument, len(f.Arguments))
+	info.omitted = make([]*Argument, len(f.Arguments))
 	for i, a := range f.Arguments {
-		info.omitted[i] = Argument{Definition: a, Const: s.arguments[a]}
+		info.omitted[i] = &Argument{Definition: a, Const: s.arguments[a]}
 	}
 	root := s.ast.Query != nil && parent.def == s.ast.Query
 	switch f.Name {

@@ -17,12 +17,16 @@ type walker struct {
 	sorted    []int32 // scopes, children before parents
 	steps     int
 	uses      int
-	entries   int // arguments made, given or not
+	entries   int // arguments listed, given or not
+	arguments int // arguments given
 
 	sets     []TypeSet // those that are no type's own
 	narrowed map[[2]int32]int32
 	contents map[string]int32
 	bytes    []byte
+
+	lists slab[*Argument]
+	given slab[Argument]
 
 	incoming []scopeCondition
 	conds    map[guard]int32
@@ -61,6 +65,8 @@ const unknownUp = -2
 func (w *walker) release() {
 	clear(w.sets)
 	w.c, w.op = nil, nil
+	w.lists.release()
+	w.given.release()
 	w.scopes, w.edges, w.stack, w.sorted = w.scopes[:0], w.edges[:0], w.stack[:0], w.sorted[:0]
 	w.sets, w.incoming = w.sets[:0], w.incoming[:0]
 	clear(w.narrowed)
@@ -81,7 +87,7 @@ func (c *compiler) findUses(op *Operation, chosen int32) error {
 	}
 	op.Conditions = append(make([]Condition, 0, 1), Condition{Var: -1})
 	op.Uses = make([]FieldUse, 0, w.uses)
-	w.never, w.entries = -1, 0
+	w.never, w.entries, w.arguments = -1, 0, 0
 	w.scopes[0].up, w.scopes[0].always = -1, true
 	for i := len(w.sorted) - 1; i >= 0; i-- {
 		if err := w.emit(&w.scopes[w.sorted[i]]); err != nil {
@@ -227,7 +233,7 @@ func (w *walker) emit(s *scope) error {
 		here := w.directives(n.directives(), cond)
 		up := s.up
 		if n.kind == nodeField {
-			args, err := w.arguments(n)
+			args, err := w.argumentsOf(n)
 			if err != nil {
 				return err
 			}
@@ -254,8 +260,8 @@ func (w *walker) emit(s *scope) error {
 	return nil
 }
 
-// arguments returns FieldUse.Args, which all uses of a selection share.
-func (w *walker) arguments(n *node) ([]Argument, error) {
+// argumentsOf returns FieldUse.Args, which all uses of a selection share.
+func (w *walker) argumentsOf(n *node) ([]*Argument, error) {
 	given := n.field.Arguments
 	if len(given) == 0 {
 		return n.info.omitted, nil
@@ -266,16 +272,17 @@ func (w *walker) arguments(n *node) ([]Argument, error) {
 	if w.entries += len(n.info.omitted); w.entries > w.c.limits.Walk {
 		return nil, limitAt(LimitWalk, w.entries, w.c.limits.Walk, n.field.Position)
 	}
-	n.args = make([]Argument, len(n.info.omitted))
-	copy(n.args, n.info.omitted)
+	n.args = w.lists.copied(n.info.omitted)
 	for _, a := range given {
 		i := n.info.args.find(a.Name)
 		arg, err := w.c.schema.argument(n.info.args.list[i].def, a.Value, w.variable)
 		if err != nil {
 			return nil, err
 		}
-		n.args[i] = arg
+		n.args[i] = w.given.one()
+		*n.args[i] = arg
 	}
+	w.arguments += len(given)
 	return n.args, nil
 }
 
