@@ -176,7 +176,8 @@ type parentDecoder struct {
 	keys   map[string]*ast.Term
 }
 
-// decode returns nil for what is not one JSON object.
+// decode returns nil for what is not one JSON object, or has a number that is too
+// large to compute with: left out, it would be a fact for a rule that says not.
 func (d *parentDecoder) decode(text []byte) ast.Object {
 	d.reader.Reset(text)
 	if d.json == nil {
@@ -197,8 +198,6 @@ func (d *parentDecoder) decode(text []byte) ast.Object {
 	return v.Value.(ast.Object)
 }
 
-// value returns nil for a number that is too large to compute with, which is
-// absent as it is in arguments.
 func (d *parentDecoder) value() (*ast.Term, error) {
 	token, err := d.json.ReadToken()
 	if err != nil {
@@ -214,7 +213,7 @@ func (d *parentDecoder) value() (*ast.Term, error) {
 	case '0':
 		n, err := ast.NumberChecked(token.String())
 		if err != nil {
-			return nil, nil
+			return nil, err
 		}
 		return ast.NewTerm(n), nil
 	case '[':
@@ -230,9 +229,7 @@ func (d *parentDecoder) list() (*ast.Term, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v != nil {
-			terms = append(terms, v)
-		}
+		terms = append(terms, v)
 	}
 	_, err := d.json.ReadToken()
 	return ast.ArrayTerm(terms...), err
@@ -250,9 +247,6 @@ func (d *parentDecoder) object() (*ast.Term, error) {
 		v, err := d.value()
 		if err != nil {
 			return nil, err
-		}
-		if v == nil {
-			continue
 		}
 		key := d.keys[name]
 		if key == nil {

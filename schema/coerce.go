@@ -454,8 +454,27 @@ func (c *coercer) custom(depth int) (Value, *VariableError) {
 		if err != nil {
 			return Value{}, err
 		}
-		return Value{Kind: leafKind(raw), Text: raw}, nil
+		kind := leafKind(raw)
+		if kind == Float && !computable(raw) {
+			return Value{}, &VariableError{Message: "the number " + clip(raw) + " is too large or too small to compute with"}
+		}
+		return Value{Kind: kind, Text: raw}, nil
 	}
+}
+
+// maxDigits bounds a number's digits before its exponent plus the exponent's magnitude.
+const maxDigits = 25000
+
+// computable reports whether a policy can compute with the number: beyond 2^±100000
+// OPA refuses to. A rule that cannot see a number that is there would take it for
+// absent, which is a fact for one that says not.
+func computable(raw string) bool {
+	i := strings.IndexAny(raw, "eE")
+	if i < 0 {
+		return true
+	}
+	exponent, err := strconv.Atoi(raw[i+1:])
+	return err == nil && i+max(exponent, -exponent) <= maxDigits
 }
 
 // leafKind is the kind of a JSON true, false or number.
@@ -537,7 +556,7 @@ func (c *coercer) scalar(t *ast.Type, named *inputType, kind jsontext.Kind) (Val
 // graphql-js does: 1e3 is 1000.
 func number(raw string, kind inputKind) (Value, bool) {
 	f, err := strconv.ParseFloat(raw, 64)
-	if err != nil {
+	if err != nil || !computable(raw) { // 1e-999999 is 0 to ParseFloat
 		return Value{}, false
 	}
 	switch kind {

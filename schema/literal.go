@@ -267,6 +267,10 @@ func (c *literals) custom(v *ast.Value) (Value, *ValidationError) {
 			members[i] = Member{Name: child.Name, Value: value}
 		}
 		return Value{Kind: Object, Members: members}, nil
+	case ast.FloatValue:
+		if !computable(v.Raw) {
+			return Value{}, validationAt(v.Position, "ValuesOfCorrectType", "the number "+clip(v.Raw)+" is too large or too small to compute with")
+		}
 	}
 	return untypedLiteral(v), nil
 }
@@ -296,7 +300,7 @@ func scalarLiteral(v *ast.Value, t *inputType) (Value, bool) {
 		return Value{Kind: Int, Text: canonicalInt(v.Raw, n)}, v.Kind == ast.IntValue && err == nil
 	case floatScalar:
 		_, err := strconv.ParseFloat(v.Raw, 64)
-		return Value{Kind: Float, Text: v.Raw}, (v.Kind == ast.IntValue || v.Kind == ast.FloatValue) && err == nil
+		return Value{Kind: Float, Text: v.Raw}, (v.Kind == ast.IntValue || v.Kind == ast.FloatValue) && err == nil && computable(v.Raw)
 	case stringScalar:
 		return Value{Kind: String, Text: v.Raw}, v.Kind == ast.StringValue || v.Kind == ast.BlockValue
 	case booleanScalar:

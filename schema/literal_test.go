@@ -165,7 +165,7 @@ func TestLiteralsRefused(t *testing.T) {
 	for _, test := range []struct{ argument, literal string }{
 		{"int", `1.0`}, {"int", `1e5`}, {"int", `"1"`}, {"int", `true`}, {"int", `[1]`}, {"int", `{}`}, {"int", `A`},
 		{"int", `2147483648`}, {"int", `-2147483649`}, {"int", strings.Repeat("9", 400)},
-		{"float", `"1"`}, {"float", `1e999`}, {"float", `NaN`},
+		{"float", `"1"`}, {"float", `1e999`}, {"float", `1e-30000`}, {"json", `1e30000`}, {"json", `{a: [1e-30000]}`}, {"float", `NaN`},
 		{"string", `1`}, {"string", `a`}, {"string", `true`}, {"string", `["a"]`},
 		{"id", `1.0`}, {"id", `true`}, {"id", `a`}, {"id", `{}`},
 		{"bool", `1`}, {"bool", `"true"`}, {"bool", `True`},

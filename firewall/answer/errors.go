@@ -19,6 +19,10 @@ type upstreamErrors struct {
 	// under has every prefix of the paths of errors about what the firewall
 	// itself asked for; at the paths to the last key of its own.
 	under, at map[string]bool
+	// places are the paths of all errors; loose those with a step that stands
+	// for any index, with every index so. everywhere: one says no place.
+	places, loose map[string]bool
+	everywhere    bool
 	// edited: the document that upstream got is not the client's, so that what
 	// the errors say of places in it is removed: it would tell of what was added.
 	edited bool
@@ -38,7 +42,8 @@ type upstreamError struct {
 func (u *upstreamErrors) possible() bool { return !u.known || len(u.list) > 0 }
 
 // absent reports whether the value at w.path, under a key of ours, is there
-// because of an error only. It returns errUnknown where that cannot be known yet.
+// because of an error only: an error at the position, below it, or above it, which
+// then may be about it as well. It returns errUnknown where that cannot be known yet.
 func (u *upstreamErrors) absent(w *walker, v []byte) (bool, error) {
 	if !u.known {
 		if holdsNull(v) {
@@ -46,16 +51,68 @@ func (u *upstreamErrors) absent(w *walker, v []byte) (bool, error) {
 		}
 		return false, nil
 	}
-	if len(u.under) == 0 {
+	if len(u.list) == 0 {
 		return false, nil
 	}
-	key := string(appendPath(nil, w.path))
-	return u.at[key] || v[0] == 'n' && u.under[key], nil
+	w.scratch = appendPath(w.scratch[:0], w.path)
+	return u.at[string(w.scratch)] || v[0] == 'n' && (u.under[string(w.scratch)] || u.covers(w.path)), nil
+}
+
+// anyIndex is what gateways write in the place of an index where an error is about
+// every element.
+const anyIndex = "@"
+
+// covers reports whether an error is about the position or about what encloses it.
+func (u *upstreamErrors) covers(path []step) bool {
+	if u.everywhere {
+		return true
+	}
+	var exact, loose []byte
+	for i := range path {
+		if exact = appendPath(exact, path[i:i+1]); u.places[string(exact)] {
+			return true
+		}
+		if len(u.loose) == 0 {
+			continue
+		}
+		if loose = appendLoose(loose, path[i:i+1]); u.loose[string(loose)] {
+			return true
+		}
+	}
+	return false
+}
+
+// appendLoose is appendPath with every index as any.
+func appendLoose(dst []byte, path []step) []byte {
+	for i := range path {
+		key := path[i].key
+		if key == "" {
+			key = anyIndex
+		}
+		dst = append(append(dst, key...), 0)
+	}
+	return dst
+}
+
+// place notes where an error is.
+func (u *upstreamErrors) place(path []step) {
+	if len(path) == 0 {
+		u.everywhere = true
+		return
+	}
+	u.places[string(appendPath(nil, path))] = true
+	if slices.ContainsFunc(path, func(s step) bool { return s.key == anyIndex }) {
+		if u.loose == nil {
+			u.loose = map[string]bool{}
+		}
+		u.loose[string(appendLoose(nil, path))] = true
+	}
 }
 
 // read parses the value of errors.
 func (u *upstreamErrors) read(raw []byte) error {
 	u.known, u.list, u.under, u.at = true, nil, map[string]bool{}, map[string]bool{}
+	u.places, u.loose, u.everywhere = map[string]bool{}, nil, false
 	d := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if d.PeekKind() == 'n' {
 		return nil
@@ -80,6 +137,7 @@ func (u *upstreamErrors) read(raw []byte) error {
 		if err := e.locate(); err != nil {
 			return err
 		}
+		u.place(e.path)
 		last := 0
 		for i := range e.path {
 			if own(e.path[i].key) {

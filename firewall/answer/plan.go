@@ -110,6 +110,10 @@ type guard struct {
 	projections map[int]*projection // by object type
 }
 
+// settled reports whether what the client gets at a position does not depend on
+// what the upstream answers there.
+func (g *guard) settled() bool { return !g.judged && (!g.masked || g.constant && g.position) }
+
 // reach says what a selection set leads to.
 type reach struct {
 	touched bool // a guard, a cut, an injection
@@ -169,7 +173,7 @@ func (p *Plan) chooseCuts() {
 	for f, list := range p.at {
 		for _, i := range list {
 			g := &p.guards[i]
-			if !g.judged && (!g.masked || g.constant && g.position) {
+			if g.settled() {
 				denied[f] = union(denied[f], g.types)
 				whole[f] = whole[f] || g.whole
 			}
@@ -187,57 +191,6 @@ func (p *Plan) chooseCuts() {
 			delete(p.cut, u.Field)
 		}
 	}
-	p.keepOrder()
-}
-
-// keepOrder asks for a denied field after all where another node, which is
-// asked for, may stand for the same response key: an answer has its keys in the
-// order of their first nodes, and so do errors.
-func (p *Plan) keepOrder() {
-	if len(p.cut) == 0 {
-		return
-	}
-	type group struct {
-		asked, cut schema.TypeSet
-		nodes      []*ast.Field
-	}
-	groups := map[string]*group{}
-	for i := range p.op.Uses {
-		u := &p.op.Uses[i]
-		key := responseKey(u.Field)
-		g := groups[key]
-		if g == nil {
-			g = &group{}
-			groups[key] = g
-		}
-		if p.cut[u.Field] {
-			g.cut = union(g.cut, u.Objects)
-			g.nodes = append(g.nodes, u.Field)
-		} else {
-			g.asked = union(g.asked, u.Objects)
-		}
-	}
-	for _, g := range groups {
-		if g.asked.Intersects(g.cut) {
-			for _, f := range g.nodes {
-				delete(p.cut, f)
-			}
-		}
-	}
-}
-
-// responseKey is the same for nodes that can stand for one response key.
-func responseKey(f *ast.Field) string {
-	key := f.Alias + ":" + f.Name
-	if len(f.Arguments) == 0 {
-		return key
-	}
-	arguments := make([]string, len(f.Arguments))
-	for i, a := range f.Arguments {
-		arguments[i] = a.Name + ":" + a.Value.String()
-	}
-	slices.Sort(arguments)
-	return key + "(" + strings.Join(arguments, ",")
 }
 
 func union(a, b schema.TypeSet) schema.TypeSet {

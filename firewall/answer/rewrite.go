@@ -530,7 +530,7 @@ func (w *walker) members(o *object, base int) (failed bool, err error) {
 		}
 		i := o.find(key, hint)
 		switch {
-		case i < 0 && own(string(key)):
+		case i < 0 && own(string(key)), i >= 0 && o.fields[i].asked:
 			if err := w.colon(); err != nil {
 				return false, err
 			}
@@ -636,13 +636,15 @@ func (w *walker) put(f *field, emitted bool, counted *tally) (failed bool, err e
 		return false, w.write(v)
 	}
 	g := &w.opts.Guards[f.guard]
+	w.path = append(w.path, step{key: f.key})
 	if counted.add(f, g.Mask == nil); g.Mask != nil {
 		w.report.Masked[f.guard]++
-		return false, w.write(g.Constant)
+		w.region() // whatever the upstream says of it
+		err = w.write(g.Constant)
+	} else {
+		w.report.Denied[f.guard]++
+		failed, err = w.deny(f.guard, f.def.Type.NonNull)
 	}
-	w.report.Denied[f.guard]++
-	w.path = append(w.path, step{key: f.key})
-	failed, err = w.deny(f.guard, f.def.Type.NonNull)
 	w.path = w.path[:len(w.path)-1]
 	return failed, err
 }

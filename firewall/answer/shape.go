@@ -61,7 +61,8 @@ type field struct {
 	nodes  []*ast.Field
 	guard  int32  // of the plan; -1: allowed
 	judge  int32  // of the object; -1: there is none
-	cut    bool   // not asked for, put in
+	cut    bool   // put in, whatever the upstream says of it
+	asked  bool   // and yet the upstream was asked for it
 	drop   bool   // denied items are left out
 	noted  bool   // whether it may be seen is not the same everywhere: errors need to know where it was
 	sub    *place // nil for leaves
@@ -206,9 +207,12 @@ func (c *collector) applies(condition string) bool {
 func (s *shape) complete(o *object, f *field, def *ast.Definition, typ int) {
 	p := s.plan
 	f.def = p.op.Schema.Field(def, f.nodes[0].Name)
-	f.guard, f.judge, f.cut = -1, -1, true
+	f.guard, f.judge = -1, -1
+	cut := 0
 	for _, n := range f.nodes {
-		f.cut = f.cut && p.cut[n]
+		if p.cut[n] {
+			cut++
+		}
 		f.within.add(p.below[n])
 		f.noted = f.noted || len(p.at[n]) > 0
 		for _, i := range p.at[n] {
@@ -218,6 +222,10 @@ func (s *shape) complete(o *object, f *field, def *ast.Definition, typ int) {
 		}
 		f.drop = f.drop || p.drops[n].Has(typ)
 	}
+	// Where only some nodes of a response key are cut, others ask for it on other types too. The upstream may
+	// then answer it here, in another place than the client's document has it.
+	f.cut = cut == len(f.nodes) || cut > 0 && f.guard >= 0 && p.guards[f.guard].settled()
+	f.asked = f.cut && cut < len(f.nodes)
 	if f.guard >= 0 && p.guards[f.guard].judged && !f.cut {
 		f.judge = int32(len(o.judges))
 		j := judge{guard: f.guard, reads: p.guards[f.guard].projections[typ]}
