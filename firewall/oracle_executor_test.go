@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
+
+	"github.com/graphward/graphward/firewall/answer"
 )
 
 // The reference executor of the oracle test: GraphQL's section 6 over a graph
@@ -51,6 +53,7 @@ type executor struct {
 	vars   map[string]any
 	seed   uint64
 	fails  map[string]bool // coordinates whose value is an error upstream
+	gone   map[string]bool // coordinates that the backend leaves out where the firewall asks for them itself
 	rule   func(position) ruling
 	errors []pathError
 	plant  *planting // nil: every value is what rules read
@@ -90,8 +93,11 @@ func (e *executor) selection(o object, sets []ast.SelectionSet, path []any) (tex
 	}
 	var b strings.Builder
 	asked, denied := 0, 0
-	for i, key := range keys {
-		if i > 0 {
+	for _, key := range keys {
+		if e.rule == nil && strings.HasPrefix(key, answer.Prefix) && e.gone[o.typ+"."+nodes[key][0].Name] {
+			continue
+		}
+		if b.Len() > 0 {
 			b.WriteByte(',')
 		}
 		value, no, fail := e.field(o, nodes[key], append(slices.Clone(path), key))
@@ -221,6 +227,11 @@ func (e *executor) field(o object, nodes []*ast.Field, path []any) (text string,
 		}
 		e.errors = append(e.errors, err)
 		return "null", true, nil
+	case r.denied && e.fails[o.typ+"."+def.Name]:
+		if def.Type.Elem != nil {
+			return "null", false, nil
+		}
+		return r.mask("null"), false, nil
 	case e.fails[o.typ+"."+def.Name]:
 		err := pathError{path: path, message: secret}
 		if e.plant != nil && def.Type.NonNull {
@@ -370,6 +381,34 @@ func (e *executor) parent(o object, depth int) map[string]any {
 		}
 	}
 	return out
+}
+
+// lost reports whether the upstream fails to give a value that a rule reads of an
+// object under a path such as owner.id.
+func (e *executor) lost(o object, path []string) bool {
+	def := e.schema.Types[o.typ].Fields.ForName(path[0])
+	if def == nil {
+		return false // another type's
+	}
+	if at := o.typ + "." + def.Name; e.fails[at] || e.gone[at] {
+		return true
+	}
+	return len(path) > 1 && e.lostIn(def.Type, e.digest(o, def.Name, map[string]any{}), path[1:])
+}
+
+func (e *executor) lostIn(t *ast.Type, n uint64, path []string) bool {
+	if !t.NonNull && n%7 == 0 {
+		return false
+	}
+	if t.Elem == nil {
+		return e.lost(e.object(e.schema.Types[t.NamedType], n), path)
+	}
+	for i := range n % 4 {
+		if e.lostIn(t.Elem, mix(n+977*(i+1)), path) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *executor) plain(t *ast.Type, n uint64, depth int) (any, bool) {

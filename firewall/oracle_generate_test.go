@@ -3,6 +3,7 @@ package firewall_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,27 @@ func policyText(rules []rule) string {
 	b.WriteString("package graphward\n\nimport rego.v2\n\nimport data.graphward.lib.mask\n\nhigh(n) if n >= 3\n\nstaff if \"staff\" in input.subject.roles\n")
 	for _, r := range rules {
 		b.WriteString("\n" + r.text + "\n")
+	}
+	return b.String()
+}
+
+// reads are the paths under input.parent in a rule's text.
+func (r rule) reads() (paths [][]string) {
+	for _, m := range parentPath.FindAllStringSubmatch(r.text, -1) {
+		paths = append(paths, strings.Split(strings.ReplaceAll(m[1], "[_]", ""), "."))
+	}
+	return paths
+}
+
+var parentPath = regexp.MustCompile(`input\.parent\.([a-z]+(?:\[_\])?(?:\.[a-z]+)*)`)
+
+// apart is a module's text with each definition of an allow rule under a name of its own.
+func apart(rules []rule) string {
+	var b strings.Builder
+	for i, r := range rules {
+		if r.kind == "allow" {
+			fmt.Fprintf(&b, "\ndefinition_%d%s\n", i, strings.TrimPrefix(r.text, r.head()))
+		}
 	}
 	return b.String()
 }

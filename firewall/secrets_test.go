@@ -126,7 +126,7 @@ func newSecretCase(sdl string, rules []rule, seed uint64, fails map[string]bool,
 		return nil, err
 	}
 	c := &secretCase{oracleCase: oracleCase{schema: s, rules: rules, seed: seed, fails: fails}}
-	if c.plain, err = policytest.New(policyText(rules)); err != nil {
+	if c.plain, err = policytest.New(policyText(rules) + apart(rules)); err != nil {
 		return nil, err
 	}
 	for name, text := range map[string]string{"schema.graphql": sdl, "policy.rego": policyText(rules)} {

@@ -181,6 +181,9 @@ func (k *residualCompiler) compile(queries *rego.PartialQueries) (*residual, err
 
 func (k *residualCompiler) bodies(bodies []ast.Body) (*residual, error) {
 	out := &residual{}
+	if slices.ContainsFunc(bodies, func(b ast.Body) bool { return len(b) == 0 }) {
+		return &residual{bodies: []residualBody{{}}}, nil // whatever else remains
+	}
 	if len(bodies) > maxResidualBodies {
 		return &residual{opaque: true}, nil
 	}

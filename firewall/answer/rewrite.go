@@ -322,6 +322,9 @@ func (w *walker) complete(f *field, t *ast.Type, masking bool) (failed bool, _ e
 	case masking && t.Elem == nil:
 		return w.mask(f)
 	case c == 'n':
+		if masking {
+			w.region() // whatever the upstream says of it
+		}
 		if w.plan.check && t.NonNull {
 			if err := w.excused(f.key, "is null"); err != nil {
 				return false, err
