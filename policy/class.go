@@ -45,9 +45,10 @@ type class struct {
 
 	// parents are the fields that a class of classObject reads, by the object
 	// types that it governs; foldable says that it can be evaluated partially.
-	parents  map[string][]ParentField
-	foldable bool
-	truths   map[string]bool // parentTruths
+	parents   map[string][]ParentField
+	foldable  bool
+	entangled bool            // analyser.entangled
+	truths    map[string]bool // parentTruths
 
 	mu      sync.Mutex
 	targets map[coordinate]*rego.PreparedEvalQuery // queryAt

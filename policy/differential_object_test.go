@@ -57,9 +57,24 @@ func (g *objectGenerator) term() string {
 }
 
 func (g *objectGenerator) condition(depth int) string {
-	switch g.IntN(19) {
+	switch g.IntN(26) {
 	case 0:
 		return g.parent()
+	case 19:
+		return fmt.Sprintf("regex.match(%q, %s)", g.pick("^a", "b$", "[", ""), g.parent())
+	case 20:
+		return fmt.Sprintf("count([w | w := %s; %s]) %s %d", g.pick("input.parent.tags[_]", "input.parent.grid[_][_]", "input.parent.readers[_].id"),
+			g.pick(`w != "a"`, "q0(w)", "not q1(w)", "startswith(w, \"a\")", "v2 != w", "w == "+g.term()), g.pick(">", "==", "<"), g.IntN(3))
+	case 21:
+		return fmt.Sprintf("v2 %s %s", g.pick("==", "!=", "<"), g.pick(g.scalar(), `"low"`, "1", g.term()))
+	case 22:
+		return fmt.Sprintf("%s in s0", g.term())
+	case 23:
+		return fmt.Sprintf("f0(%s, %s) %s %s", g.term(), g.pick("1", g.term()), g.pick("==", "!="), g.pick(`"top"`, `"low"`, g.term()))
+	case 24:
+		return fmt.Sprintf("%s(lower(%s), %q) == %s", g.pick("trim", "trim_prefix"), g.parent(), g.pick("a", " "), g.scalar())
+	case 25:
+		return fmt.Sprintf("input.parent.n %s %d > %s", g.pick("+", "*", "-", "/", "%"), g.IntN(3), g.pick("1", "input.parent.n", g.term()))
 	case 1:
 		return g.parent() + " in " + g.pick(g.list(), `{"a", "b"}`, "input.parent.tags")
 	case 2:
@@ -105,7 +120,17 @@ func (g *objectGenerator) condition(depth int) string {
 func (g *objectGenerator) objectBody() string {
 	var lines []string
 	for i := range 1 + g.IntN(2) {
-		switch g.IntN(8) {
+		switch g.IntN(12) {
+		case 8:
+			lines = append(lines, fmt.Sprintf("\tsome k%d, s%d in %s\n\tk%d %s %d\n\t%s", i, i, g.pick("input.parent.tags", "input.parent.meta", "input.parent.readers"), i, g.pick("==", ">", "!="), g.IntN(2),
+				g.pick(fmt.Sprintf("not q0(s%d)", i), fmt.Sprintf("s%d != %s", i, g.term()), fmt.Sprintf("contains(s%d, \"a\")", i))))
+		case 9:
+			lines = append(lines, fmt.Sprintf("\tcount(input.parent.grid) > 0\n\tevery l%d in input.parent.grid { count(l%d) > 0; every k%d, c%d in l%d { c%d != %s; k%d < 4 } }", i, i, i, i, i, i, g.term(), i))
+		case 10:
+			lines = append(lines, fmt.Sprintf("\tm%d := {%s | w := %s}\n\t%s", i, g.pick("w", "lower(w)"), g.pick("input.parent.tags[_]", "input.parent.readers[_].id"),
+				g.pick(fmt.Sprintf("count(m%d) > 1", i), fmt.Sprintf("m%d[%s]", i, g.term()), fmt.Sprintf("m%d & {\"a\", \"b\"} == {\"a\"}", i))))
+		case 11:
+			lines = append(lines, fmt.Sprintf("\to%d := {n: w | some n, w in input.parent.tags}\n\to%d[%d] == %s", i, i, g.IntN(2), g.term()))
 		case 0:
 			lines = append(lines, fmt.Sprintf("\tsome s%d in %s\n\ts%d == %s", i, g.pick("input.parent.tags", "input.subject.roles", "input.parent.grid[_]"), i, g.term()))
 		case 1:
@@ -127,6 +152,18 @@ func (g *objectGenerator) policy() string {
 	b.WriteString("q0(x) if x == input.subject.id\n\nq1(x) if x in input.subject.roles\n\nq1(x) if x == input.parent.id\n\nq2(x) := input.parent.n == x\n\n")
 	b.WriteString("p0 if input.parent.owner.id == input.subject.id\n\np1 if input.subject.authenticated\n\np1 if input.parent.flag\n\n")
 	fmt.Fprintf(&b, "v1 := %s\n\n", g.term())
+	fmt.Fprintf(&b, "f0(x, 1) := \"top\" if x == %s\n\nelse := \"low\" if x != %s\n\n", g.term(), g.scalar())
+	fmt.Fprintf(&b, "s0 contains w if {\n\tsome w in %s\n\tw != %s\n}\n\ns0 contains %s if input.subject.authenticated\n\n", g.pick("input.parent.tags", "input.parent.grid[_]"), g.term(), g.parent())
+	switch g.IntN(4) {
+	case 0:
+		fmt.Fprintf(&b, "default v2 := 1\n\nv2 := %s if %s\n\n", g.term(), g.pick("input.parent.flag", "not input.parent.flag", "input.subject.authenticated"))
+	case 1:
+		fmt.Fprintf(&b, "v2 := \"a\" if input.parent.n > 2\n\nelse := 3 if p0\n\nelse := \"low\"\n\n")
+	case 2:
+		fmt.Fprintf(&b, "default v2 := \"b\"\n\nv2 := \"a\" if {\n\tsome w in input.parent.tags\n\tw == %s\n}\n\nelse := 3 if not p1\n\n", g.scalar())
+	default:
+		fmt.Fprintf(&b, "v2 := %s\n\n", g.parent()) // may have two values, which OPA refuses
+	}
 	switch g.IntN(4) {
 	case 0:
 		fmt.Fprintf(&b, "default p2 := false\n\np2%s", strings.ReplaceAll(g.objectBody(), "p2", "p1"))

@@ -26,6 +26,8 @@ type residual struct {
 	bodies []residualBody
 	// opaque says that something remains that is not understood.
 	opaque bool
+	// truism says that of one body nothing remains as OPA has it.
+	truism bool
 }
 
 // always and never report what holds for every object.
@@ -40,6 +42,11 @@ func (r *residual) size() int {
 	n := 64
 	for _, b := range r.bodies {
 		n += 64 + 256*len(b)
+		for i := range b {
+			if q := b[i].query; q != nil {
+				n += 256 * q.parts
+			}
+		}
 	}
 	return n
 }
@@ -55,6 +62,7 @@ type residualExpr struct {
 	args    []operand
 	either  []residual
 	all     residualBody
+	query   *query
 	kind    exprKind
 	// doubtful marks a truth that may have been no more than that the path is
 	// there: partial evaluation leaves the same of both. They differ for false.
@@ -69,6 +77,7 @@ const (
 	exprTruth
 	exprEither
 	exprAll
+	exprQuery
 )
 
 // operand is a constant or a path into the object; a nil key stands for every
@@ -91,14 +100,21 @@ var simpleBuiltins = map[string]bool{
 	ast.StartsWith.Name: true, ast.EndsWith.Name: true, ast.Contains.Name: true,
 	ast.Lower.Name: true, ast.Upper.Name: true, ast.TrimSpace.Name: true, ast.Count.Name: true,
 	ast.IsNull.Name: true, ast.IsString.Name: true, ast.IsNumber.Name: true, ast.IsBoolean.Name: true,
+	ast.IsArray.Name: true, ast.IsObject.Name: true, ast.IsSet.Name: true, ast.TypeNameBuiltin.Name: true,
+	ast.MemberWithKey.Name: true, ast.RegexMatch.Name: true, ast.GlobMatch.Name: true,
+	ast.Trim.Name: true, ast.TrimLeft.Name: true, ast.TrimRight.Name: true, ast.TrimPrefix.Name: true, ast.TrimSuffix.Name: true,
+	ast.Split.Name: true, ast.Substring.Name: true, ast.IndexOf.Name: true, ast.FormatInt.Name: true, ast.ToNumber.Name: true,
+	ast.Plus.Name: true, ast.Minus.Name: true, ast.Multiply.Name: true, ast.Divide.Name: true, ast.Rem.Name: true,
+	ast.Abs.Name: true, ast.Round.Name: true, ast.Ceil.Name: true, ast.Floor.Name: true,
+	ast.Sum.Name: true, ast.Max.Name: true, ast.Min.Name: true, ast.Sort.Name: true,
+	ast.And.Name: true, ast.Or.Name: true, ast.Intersection.Name: true, ast.Union.Name: true,
+	ast.ArrayConcat.Name: true, ast.ObjectGet.Name: true, ast.ObjectKeys.Name: true,
+	ast.ParseRFC3339Nanos.Name: true,
 }
 
 // residual returns what remains of a class once all but the object is known.
 func (s *session) residual(c objectClass) (*residual, error) {
 	e, same := s.engine, c.class.same
-	if !same.foldable {
-		return &residual{opaque: true}, nil
-	}
 	s.key = binary.AppendUvarint(s.key[:0], uint64(len(e.classes)+1+same.id))
 	if same.group.vars {
 		s.key = appendText(appendText(s.key, tagString, c.at.typ), tagString, c.at.field)
@@ -114,12 +130,30 @@ func (s *session) residual(c objectClass) (*residual, error) {
 	}
 	key := bytes.Clone(s.key)
 	k := residualCompiler{session: s, input: decodeInput(&same.shape, s.key[head:]), rule: same.group.head, truths: same.truths}
-	r, err := k.partial(ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.InternedTerm(true))))
+	r, err := k.whole(same, ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.InternedTerm(true))))
 	if err != nil {
 		return nil, err
 	}
 	e.answers.put(key, r, r.size())
 	return r, nil
+}
+
+// whole evaluates a rule partially where that means the same, and else takes
+// the rule as it is.
+func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
+	if !c.foldable {
+		return &residual{opaque: true}, nil
+	}
+	r, err := k.partial(body)
+	if err != nil || !r.opaque && (!c.entangled || r.truism || len(r.bodies) == 0) {
+		return r, err
+	}
+	k.support, k.depth = nil, 0
+	q := k.query(body)
+	if q == nil {
+		return &residual{opaque: true}, nil
+	}
+	return &residual{bodies: []residualBody{{{kind: exprQuery, query: q}}}}, nil
 }
 
 // partial evaluates a body partially. What OPA cannot evaluate so is opaque.
@@ -181,8 +215,8 @@ func (k *residualCompiler) compile(queries *rego.PartialQueries) (*residual, err
 
 func (k *residualCompiler) bodies(bodies []ast.Body) (*residual, error) {
 	out := &residual{}
-	if slices.ContainsFunc(bodies, func(b ast.Body) bool { return len(b) == 0 }) {
-		return &residual{bodies: []residualBody{{}}}, nil // whatever else remains
+	if slices.ContainsFunc(bodies, isTruism) {
+		return &residual{bodies: []residualBody{{}}, truism: true}, nil // whatever else remains
 	}
 	if len(bodies) > maxResidualBodies {
 		return &residual{opaque: true}, nil
@@ -200,6 +234,14 @@ func (k *residualCompiler) bodies(bodies []ast.Body) (*residual, error) {
 		}
 	}
 	return out, nil
+}
+
+// isTruism reports whether nothing remains of a body.
+func isTruism(b ast.Body) bool {
+	return !slices.ContainsFunc(b, func(e *ast.Expr) bool {
+		t, ok := e.Terms.(*ast.Term)
+		return !ok || e.Negated || len(e.With) > 0 || !ast.Boolean(true).Equal(t.Value)
+	})
 }
 
 // reduce leaves out what holds for every object; nil where something holds
@@ -269,12 +311,16 @@ func (k *residualCompiler) body(body ast.Body) (residualBody, bool, error) {
 	}
 	out := residualBody{}
 	for _, expr := range body {
-		if b, ok := expr.Terms.(*ast.Term); ok && !expr.Negated && len(expr.With) == 0 && ast.Boolean(true).Equal(b.Value) {
+		if isTruism(ast.Body{expr}) {
 			continue
 		}
 		e, ok, err := k.expr(expr, seen)
-		if !ok || err != nil {
+		if err != nil {
 			return nil, false, err
+		}
+		if !ok {
+			q := k.query(body)
+			return residualBody{{kind: exprQuery, query: q}}, q != nil, nil
 		}
 		out = append(out, e)
 	}
@@ -474,6 +520,8 @@ func (e *residualExpr) holds(parent ast.Value, doubt *bool) bool {
 		return false
 	case exprAll:
 		return e.all.holds(parent, doubt)
+	case exprQuery:
+		return e.query.holds(parent, doubt)
 	}
 	var buf [3]*ast.Term
 	return e.each(parent, buf[:0], doubt)
@@ -583,19 +631,90 @@ func (a *analyser) foldable(c *closure) bool {
 	return true
 }
 
+// entangled reports whether a rule that depends on the object has a variable
+// both in a negation, an or, an every or a comprehension and beside it. Partial
+// evaluation then puts a path in the variable's place and forgets that the path
+// had to be there: w := input.parent.a; not w == 1 becomes not input.parent.a == 1,
+// which holds for an object without a.
+func (a *analyser) entangled(c *closure) bool {
+	return slices.ContainsFunc(c.rules, entangledRule)
+}
+
+func entangledRule(rule *ast.Rule) bool {
+	all, found := countVars(rule), false
+	inside := func(x any) {
+		for v, n := range countVars(x) {
+			found = found || all[v] > n
+		}
+	}
+	ast.NewGenericVisitor(func(x any) bool {
+		switch x := x.(type) {
+		case *ast.Expr:
+			if x.Negated {
+				inside(x)
+			}
+		case *ast.Not, *ast.LogicalOr, *ast.Every, *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
+			inside(x)
+		}
+		return found
+	}).Walk(rule)
+	return found
+}
+
+// countVars counts the occurrences of local variables, those in the heads of
+// references included.
+func countVars(x any) map[ast.Var]int {
+	out := map[ast.Var]int{}
+	ast.NewGenericVisitor(func(x any) bool {
+		switch x := x.(type) {
+		case ast.Var:
+			if x != ast.InputRootDocument.Value && x != ast.DefaultRootDocument.Value {
+				out[x]++
+			}
+		case *ast.Expr:
+			if terms, ok := x.Terms.([]*ast.Term); ok { // the operator is a reference, not a variable
+				for _, t := range terms[1:] {
+					for v, n := range countVars(t) {
+						out[v] += n
+					}
+				}
+				return true
+			}
+		case ast.Call:
+			for _, t := range x[1:] {
+				for v, n := range countVars(t) {
+					out[v] += n
+				}
+			}
+			return true
+		}
+		return false
+	}).Walk(x)
+	return out
+}
+
 // oneValue reports whether a rule can have one value only, with the rules of
 // the same name.
 func (a *analyser) oneValue(rule *ast.Rule, all []*ast.Rule) bool {
-	if rule.Else != nil || rule.Head.RuleKind() != ast.SingleValue {
-		return false
+	if rule.Head.RuleKind() != ast.SingleValue {
+		return rule.Head.Ref().IsGround() && rule.Head.Key != nil
 	}
 	if rule.Default {
-		return ast.Boolean(false).Equal(rule.Head.Value.Value) && len(rule.Head.Args) == 0
+		return len(rule.Head.Args) == 0
+	}
+	if rule.Else != nil {
+		for r := rule; r != nil; r = r.Else {
+			if r.Head.Value != nil && !ast.IsConstant(r.Head.Value.Value) {
+				return false
+			}
+		}
+		return rule.Head.Ref().IsGround() &&
+			!slices.ContainsFunc(all, func(r *ast.Rule) bool { return r != rule && !r.Default && r.Ref().Equal(rule.Ref()) })
 	}
 	if rule.Head.Value == nil || ast.Boolean(true).Equal(rule.Head.Value.Value) {
 		return true
 	}
-	if slices.ContainsFunc(all, func(r *ast.Rule) bool { return r != rule && r.Ref().Equal(rule.Ref()) }) {
+	if slices.ContainsFunc(all, func(r *ast.Rule) bool { return r != rule && !r.Default && r.Ref().Equal(rule.Ref()) }) {
 		return false
 	}
 	return rule.Head.Ref().IsGround() && !ranges(rule, ast.InputRootDocument) && !ranges(rule, ast.DefaultRootDocument) && !relates(rule)

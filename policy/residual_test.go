@@ -26,6 +26,16 @@ same(x) if x == input.subject.id
 
 same(x) if x in input.subject.scopes
 
+grade := "top" if input.parent.size > 3
+
+else := "low" if input.parent.public
+
+default rank := 1
+
+rank := input.parent.size if input.parent.public
+
+names contains tag if { some tag in input.parent.tags; tag != "a" }
+
 `
 	for _, c := range []struct {
 		rule, want string // of always, never, opaque or empty for compared
@@ -53,9 +63,17 @@ same(x) if x in input.subject.scopes
 		{"is_owner\n\tis_admin", "never"},
 		{"input.parent.ownerId == input.subject.issuer", "never"},
 		{"data.owners[input.parent.ownerId] == input.subject.id", "opaque"},
-		{"count(input.parent.tags) > 0\n\tevery tag in input.parent.tags { tag == input.subject.id }", "opaque"},
-		{"some tag in input.parent.tags\n\ttag != \"a\"\n\ttag != \"b\"", "opaque"},
-		{"regex.match(`^a`, input.parent.ownerId)", "opaque"},
+		{"count(input.parent.tags) > 0\n\tevery tag in input.parent.tags { tag == input.subject.id }", ""},
+		{"some tag in input.parent.tags\n\ttag != \"a\"\n\ttag != \"b\"", ""},
+		{"regex.match(`^a`, input.parent.ownerId)", ""},
+		{"count(input.parent.tags) > 0\n\tevery i, tag in input.parent.tags { i < 3; same(tag) }", ""},
+		{"count([r | r := input.parent.readers[_].id; not same(r)]) == 0", ""},
+		{"grade == \"low\"", ""},
+		{"rank < 3", ""},
+		{"input.subject.id in names", ""},
+		{"o := input.parent.ownerId\n\tnot same(o)", ""},
+		{"substring(upper(input.parent.ownerId), 0, 1) == \"A\"", ""},
+		{"input.subject.authenticated\n}\n\nallow.Post.title if {\n\to := input.parent.ownerId\n\tnot same(o)", "always"},
 		{"time.now_ns() > input.parent.size", "opaque"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -119,6 +137,13 @@ func TestJudge(t *testing.T) {
 		{"input.parent.readers[_].ownerId == input.subject.id", `{"readers":[null,{"ownerId":"1"},{"ownerId":"7"}]}`, true},
 		{"input.parent.readers[_].ownerId == input.subject.id", `{"readers":[null,{},{"ownerId":"8"}]}`, false},
 		{"regex.match(`^7$`, input.parent.ownerId)", `{"ownerId":"7"}`, true},
+		// Partial evaluation would forget that the path must be there.
+		{"o := input.parent.readers[0].ownerId\n\tnot o == \"1\"", `{"readers":[null]}`, false},
+		{"o := input.parent.readers[0].ownerId\n\tnot o == \"1\"", `{"readers":[{"ownerId":"7"}]}`, true},
+		{"not input.parent.readers[0].ownerId == \"1\"", `{"readers":[null]}`, true},
+		{"o := input.parent.readers[0].ownerId\n\tcount([1 | o == \"1\"]) == 0", `{"readers":[null]}`, false},
+		{"o := input.parent.readers[0].ownerId\n\t(o == \"1\" or input.parent.public)", `{"readers":[null],"public":true}`, false},
+		{"not input.parent.size > 3", `{"size":1e999999999}`, false},
 		{"regex.match(`^7$`, input.parent.ownerId)", `{"ownerId":7}`, false},
 	} {
 		t.Run(c.rule+" "+c.parent, func(t *testing.T) {

@@ -1,0 +1,653 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// What partial evaluation leaves with variables, comprehensions, every, or rules
+// with other values than true is evaluated here as a query: conditions in the
+// order in which OPA left them, each with every binding of its variables. Where
+// the order or a value is not as expected, OPA is asked.
+
+// query is a conjunction. The zero value holds.
+type query struct {
+	steps []condition
+	slots int // of the variables, those of sub-queries and of rules included
+	parts int // conditions and expressions
+}
+
+// condition is one condition of a query.
+type condition struct {
+	kind        conditionKind
+	left, right expression  // of unify; left alone of truth, and the domain of every
+	sure        bool        // of truth: false is no mere presence
+	body        []condition // of not and every
+	other       []condition // of or, besides body
+	key, value  int         // of every: slots; -1: none
+}
+
+type conditionKind uint8
+
+const (
+	unifies conditionKind = iota
+	isTruth
+	isNot
+	isOr
+	isEvery
+)
+
+// expression has any number of values under given bindings.
+type expression struct {
+	kind     expressionKind
+	constant *ast.Term
+	slot     int
+	parts    []expression // operands, elements, keys; the first is what a path begins at, and the head of a comprehension
+	call     topdown.BuiltinFunc
+	body     []condition // of a comprehension
+	rule     *definition
+}
+
+type expressionKind uint8
+
+const (
+	isConstant expressionKind = iota
+	isSlot
+	isParent
+	isPath
+	isCall
+	isArray
+	arrayOf
+	setOf
+	isRule
+)
+
+// definition is a rule or function: the first of its chains that has a value, or
+// for a set the values of all.
+type definition struct {
+	chains    [][]branch
+	otherwise *ast.Term // its default
+	set       bool
+}
+
+// branch is a body with the value that it gives; params are matched with what a
+// function is called with.
+type branch struct {
+	params []expression
+	body   []condition
+	value  expression
+}
+
+// queryCompiler understands bodies.
+type queryCompiler struct {
+	*residualCompiler
+	vars  map[ast.Var]int
+	query *query
+}
+
+// query returns nil for a body that it does not understand.
+func (k *residualCompiler) query(body ast.Body) *query {
+	q := &query{}
+	c := queryCompiler{k, map[ast.Var]int{}, q}
+	var ok bool
+	if q.steps, ok = c.body(body); !ok {
+		return nil
+	}
+	return q
+}
+
+func (c *queryCompiler) body(body ast.Body) ([]condition, bool) {
+	out := make([]condition, 0, len(body))
+	for _, expr := range body {
+		if _, declares := expr.Terms.(*ast.SomeDecl); declares {
+			continue
+		}
+		one, ok := c.condition(expr)
+		if !ok || len(expr.With) > 0 {
+			return nil, false
+		}
+		if expr.Negated {
+			one = condition{kind: isNot, body: []condition{one}}
+		}
+		out = append(out, one)
+	}
+	return out, true
+}
+
+func (c *queryCompiler) condition(expr *ast.Expr) (condition, bool) {
+	c.query.parts++
+	switch terms := expr.Terms.(type) {
+	case *ast.Term:
+		e, ok := c.expression(terms)
+		return condition{kind: isTruth, left: e, sure: e.kind == isConstant || e.kind == isRule || c.truths[joinPath(terms)]}, ok
+	case []*ast.Term:
+		return c.called(expr, terms[1:])
+	case *ast.Not:
+		body, ok := c.body(terms.Body)
+		return condition{kind: isNot, body: body}, ok
+	case *ast.LogicalOr:
+		left, ok := c.body(terms.Lhs)
+		right, also := c.body(terms.Rhs)
+		return condition{kind: isOr, body: left, other: right}, ok && also && closed(terms.Lhs) && closed(terms.Rhs)
+	case *ast.Every:
+		out := condition{kind: isEvery, key: -1, value: -1}
+		var ok bool
+		if out.left, ok = c.expression(terms.Domain); !ok {
+			return out, false
+		}
+		if terms.Key != nil {
+			if out.key, ok = c.slot(terms.Key); !ok {
+				return out, false
+			}
+		}
+		if out.value, ok = c.slot(terms.Value); !ok {
+			return out, false
+		}
+		out.body, ok = c.body(terms.Body)
+		return out, ok
+	}
+	return condition{}, false
+}
+
+// called understands a call that is a condition by itself, its result the last
+// operand or true.
+func (c *queryCompiler) called(expr *ast.Expr, operands []*ast.Term) (condition, bool) {
+	if expr.Operator().Equal(ast.Equality.Ref()) {
+		left, ok := c.expression(operands[0])
+		right, also := c.expression(operands[1])
+		return condition{kind: unifies, left: left, right: right}, ok && also && len(operands) == 2
+	}
+	call, arity, ok := c.operator(expr.Operator())
+	if !ok || len(operands) < arity || len(operands) > arity+1 {
+		return condition{}, false
+	}
+	if call.parts, ok = c.expressions(operands[:arity]); !ok {
+		return condition{}, false
+	}
+	if len(operands) == arity {
+		return condition{kind: isTruth, left: call, sure: true}, true
+	}
+	result, ok := c.expression(operands[arity])
+	return condition{kind: unifies, left: result, right: call}, ok
+}
+
+func (c *queryCompiler) operator(ref ast.Ref) (call expression, arity int, ok bool) {
+	if ref.HasPrefix(ast.DefaultRootRef) {
+		d, arity := c.definition(ref)
+		return expression{kind: isRule, rule: d}, arity, d != nil && arity > 0
+	}
+	name := ref.String()
+	b := ast.BuiltinMap[name]
+	if b == nil || !simpleBuiltins[name] {
+		return call, 0, false
+	}
+	call = expression{kind: isCall, call: topdown.GetBuiltin(name)}
+	return call, len(b.Decl.FuncArgs().Args), call.call != nil
+}
+
+func (c *queryCompiler) slot(t *ast.Term) (int, bool) {
+	v, ok := t.Value.(ast.Var)
+	if !ok || v == ast.InputRootDocument.Value || v == ast.DefaultRootDocument.Value {
+		return -1, false
+	}
+	n, known := c.vars[v]
+	if !known {
+		n = c.query.slots
+		c.query.slots++
+		c.vars[v] = n
+	}
+	return n, true
+}
+
+func (c *queryCompiler) expressions(terms []*ast.Term) ([]expression, bool) {
+	out := make([]expression, len(terms))
+	for i, t := range terms {
+		var ok bool
+		if out[i], ok = c.expression(t); !ok {
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+func (c *queryCompiler) expression(t *ast.Term) (expression, bool) {
+	c.query.parts++
+	if ast.IsConstant(t.Value) {
+		return expression{constant: t}, true
+	}
+	switch v := t.Value.(type) {
+	case ast.Var:
+		n, ok := c.slot(t)
+		return expression{kind: isSlot, slot: n}, ok
+	case ast.Ref:
+		return c.path(v)
+	case ast.Call:
+		ref, ok := v[0].Value.(ast.Ref)
+		if !ok {
+			return expression{}, false
+		}
+		call, arity, ok := c.operator(ref)
+		if !ok || len(v)-1 != arity {
+			return expression{}, false
+		}
+		call.parts, ok = c.expressions(v[1:])
+		return call, ok
+	case *ast.Array:
+		e := expression{kind: isArray, parts: make([]expression, v.Len())}
+		for i := range v.Len() {
+			var ok bool
+			if e.parts[i], ok = c.expression(v.Elem(i)); !ok {
+				return e, false
+			}
+		}
+		return e, true
+	case *ast.ArrayComprehension:
+		return c.comprehension(arrayOf, v.Body, v.Term)
+	case *ast.SetComprehension:
+		return c.comprehension(setOf, v.Body, v.Term)
+	}
+	return expression{}, false // an object comprehension too: two values for a key are an error that ends everything
+}
+
+func (c *queryCompiler) comprehension(kind expressionKind, body ast.Body, head *ast.Term) (expression, bool) {
+	e := expression{kind: kind}
+	var ok bool
+	if e.body, ok = c.body(body); !ok {
+		return e, false
+	}
+	e.parts, ok = c.expressions([]*ast.Term{head})
+	return e, ok
+}
+
+func (c *queryCompiler) path(ref ast.Ref) (expression, bool) {
+	var base expression
+	keys := ref[1:]
+	switch head := ref[0].Value.(type) {
+	case ast.Var:
+		switch {
+		case ref.HasPrefix(parentRef):
+			base, keys = expression{kind: isParent}, ref[2:]
+		case head == ast.InputRootDocument.Value:
+			if len(ref) < 2 {
+				return base, false
+			}
+			if name, ok := ref[1].Value.(ast.String); !ok || name == "parent" {
+				return base, false
+			}
+			base = expression{constant: c.input}
+		case head == ast.DefaultRootDocument.Value:
+			var d *definition
+			for n := 2; n <= len(ref) && d == nil && ref[:n].IsGround(); n++ {
+				var arity int
+				if d, arity = c.definition(ref[:n]); arity > 0 {
+					return base, false
+				}
+				keys = ref[n:]
+			}
+			if d == nil {
+				return base, false
+			}
+			base = expression{kind: isRule, rule: d}
+		default:
+			n, ok := c.slot(ref[0])
+			if !ok {
+				return base, false
+			}
+			base = expression{kind: isSlot, slot: n}
+		}
+	case ast.Call:
+		var ok bool
+		if base, ok = c.expression(ref[0]); !ok {
+			return base, false
+		}
+	default:
+		return base, false
+	}
+	if len(keys) == 0 {
+		return base, true
+	}
+	parts, ok := c.expressions(keys)
+	return expression{kind: isPath, parts: append([]expression{base}, parts...)}, ok
+}
+
+// definition understands the rules of a name, which partial evaluation made or
+// left alone; nil: it does not. A function has an arity.
+func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
+	rules := c.support[ref.String()]
+	if len(rules) == 0 {
+		compiler := c.session.engine.compiled.compiler
+		rules = compiler.GetRulesExact(ref)
+		if len(rules) == 0 || len(compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{IncludeHiddenModules: true})) != len(rules) {
+			return nil, 0
+		}
+	}
+	if c.depth++; c.depth > maxResidualBodies {
+		return nil, 0
+	}
+	d = &definition{set: rules[0].Head.RuleKind() == ast.MultiValue}
+	arity = len(rules[0].Head.Args)
+	for _, rule := range rules {
+		switch {
+		case (rule.Head.RuleKind() == ast.MultiValue) != d.set, len(rule.Head.Args) != arity, !rule.Head.Ref().IsGround():
+			return nil, 0
+		case rule.Default:
+			if arity > 0 {
+				return nil, 0
+			}
+			d.otherwise = rule.Head.Value
+			continue
+		}
+		var chain []branch
+		for r := rule; r != nil; r = r.Else {
+			b, ok := c.branch(r, d.set)
+			if !ok {
+				return nil, 0
+			}
+			chain = append(chain, b)
+		}
+		d.chains = append(d.chains, chain)
+	}
+	if !d.set && len(d.chains) > 1 && !d.alike() {
+		return nil, 0
+	}
+	return d, arity
+}
+
+// alike reports whether all branches have one value: the order of definitions
+// means nothing.
+func (d *definition) alike() bool {
+	first := d.chains[0][0].value
+	for _, chain := range d.chains {
+		for _, b := range chain {
+			if b.value.kind != isConstant || first.kind != isConstant || !b.value.constant.Equal(first.constant) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (c *queryCompiler) branch(rule *ast.Rule, set bool) (b branch, ok bool) {
+	own := queryCompiler{c.residualCompiler, map[ast.Var]int{}, c.query}
+	for _, arg := range rule.Head.Args {
+		e, ok := own.expression(arg)
+		if !ok || e.kind != isConstant && e.kind != isSlot {
+			return b, false
+		}
+		b.params = append(b.params, e)
+	}
+	if b.body, ok = own.body(rule.Body); !ok {
+		return b, false
+	}
+	value := rule.Head.Value
+	if set {
+		value = rule.Head.Key
+	}
+	if value == nil {
+		if set {
+			return b, false
+		}
+		value = ast.InternedTerm(true)
+	}
+	b.value, ok = own.expression(value)
+	return b, ok
+}
+
+// maxQuerySteps bounds what one object costs here. OPA, which is asked beyond,
+// looks at the time.
+const maxQuerySteps = 100_000
+
+// evaluation is of one query for one object.
+type evaluation struct {
+	parent *ast.Term
+	bound  []*ast.Term // by slot; nil: not bound
+	steps  int
+	doubt  *bool
+}
+
+// holds reports whether the query has a solution.
+func (q *query) holds(parent ast.Value, doubt *bool) bool {
+	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), doubt: doubt}
+	return e.all(q.steps, found)
+}
+
+func found() bool { return true }
+
+// all calls next for each solution of the conditions until it returns true.
+func (e *evaluation) all(steps []condition, next func() bool) bool {
+	if len(steps) == 0 {
+		return next()
+	}
+	if e.steps++; e.steps > maxQuerySteps {
+		return e.unsure()
+	}
+	s := &steps[0]
+	rest := func() bool { return e.all(steps[1:], next) }
+	switch s.kind {
+	case unifies:
+		return e.unify(s, rest)
+	case isTruth:
+		return e.each(&s.left, func(t *ast.Term) bool {
+			if ast.Boolean(false).Equal(t.Value) {
+				*e.doubt = *e.doubt || !s.sure
+				return false
+			}
+			return rest()
+		})
+	case isNot:
+		return !e.all(s.body, found) && rest()
+	case isOr:
+		return (e.all(s.body, found) || e.all(s.other, found)) && rest()
+	}
+	return e.every(s) && rest()
+}
+
+// unsure leaves the verdict to OPA. What it returns ends loops.
+func (e *evaluation) unsure() bool {
+	*e.doubt = true
+	return true
+}
+
+func (e *evaluation) unify(s *condition, next func() bool) bool {
+	a, b := &s.left, &s.right
+	if a.kind != isSlot || e.bound[a.slot] != nil {
+		a, b = b, a
+	}
+	if a.kind == isSlot && e.bound[a.slot] == nil {
+		return e.each(b, func(t *ast.Term) bool { return e.bind(a.slot, t, next) })
+	}
+	return e.each(a, func(t *ast.Term) bool {
+		return e.each(b, func(u *ast.Term) bool { return t.Value.Compare(u.Value) == 0 && next() })
+	})
+}
+
+func (e *evaluation) bind(slot int, t *ast.Term, next func() bool) bool {
+	e.bound[slot] = t
+	ok := next()
+	e.bound[slot] = nil
+	return ok
+}
+
+func (e *evaluation) every(s *condition) bool {
+	ok, domains := true, 0
+	e.each(&s.left, func(domain *ast.Term) bool {
+		domains++
+		switch domain.Value.(type) {
+		case ast.Object, *ast.Array, ast.Set:
+		default:
+			ok = false
+			return true
+		}
+		e.elements(domain, func(key, value *ast.Term) bool {
+			if s.key >= 0 {
+				e.bound[s.key] = key
+			}
+			e.bound[s.value] = value
+			ok = e.all(s.body, found)
+			return !ok
+		})
+		if s.key >= 0 {
+			e.bound[s.key] = nil
+		}
+		e.bound[s.value] = nil
+		return !ok
+	})
+	if domains != 1 {
+		return e.unsure()
+	}
+	return ok
+}
+
+// elements calls visit for what a collection has until it returns true.
+func (e *evaluation) elements(t *ast.Term, visit func(key, value *ast.Term) bool) bool {
+	switch v := t.Value.(type) {
+	case ast.Object:
+		return v.Until(visit)
+	case *ast.Array:
+		for i := range v.Len() {
+			if visit(ast.InternedTerm(i), v.Elem(i)) {
+				return true
+			}
+		}
+	case ast.Set:
+		return v.Until(func(t *ast.Term) bool { return visit(t, t) })
+	}
+	return false
+}
+
+// each calls visit for each value until it returns true.
+func (e *evaluation) each(x *expression, visit func(*ast.Term) bool) bool {
+	if e.steps++; e.steps > maxQuerySteps {
+		return e.unsure()
+	}
+	switch x.kind {
+	case isConstant:
+		return visit(x.constant)
+	case isParent:
+		return visit(e.parent)
+	case isSlot:
+		if t := e.bound[x.slot]; t != nil {
+			return visit(t)
+		}
+		return e.unsure()
+	case isPath:
+		return e.each(&x.parts[0], func(t *ast.Term) bool { return e.walk(t, x.parts[1:], visit) })
+	case isCall:
+		var buf [3]*ast.Term
+		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool { return e.call(x.call, operands, visit) })
+	case isArray:
+		return e.operands(x.parts, nil, func(elements []*ast.Term) bool { return visit(ast.ArrayTerm(slices.Clone(elements)...)) })
+	case isRule:
+		var buf [3]*ast.Term
+		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool { return e.rule(x.rule, operands, visit) })
+	}
+	return e.comprehend(x, visit)
+}
+
+// operands calls visit for each combination of values.
+func (e *evaluation) operands(list []expression, values []*ast.Term, visit func([]*ast.Term) bool) bool {
+	if len(list) == 0 {
+		return visit(values)
+	}
+	return e.each(&list[0], func(t *ast.Term) bool { return e.operands(list[1:], append(values, t), visit) })
+}
+
+// walk follows keys; a variable that is not bound yet takes every key.
+func (e *evaluation) walk(t *ast.Term, keys []expression, visit func(*ast.Term) bool) bool {
+	if len(keys) == 0 {
+		return visit(t)
+	}
+	if k := &keys[0]; k.kind == isSlot && e.bound[k.slot] == nil {
+		return e.elements(t, func(key, value *ast.Term) bool {
+			return e.bind(k.slot, key, func() bool { return e.walk(value, keys[1:], visit) })
+		})
+	}
+	return e.each(&keys[0], func(key *ast.Term) bool {
+		var value *ast.Term
+		switch v := t.Value.(type) {
+		case ast.Object:
+			value = v.Get(key)
+		case *ast.Array:
+			value = v.Get(key)
+		case ast.Set:
+			if v.Contains(key) {
+				value = key
+			}
+		}
+		return value != nil && e.walk(value, keys[1:], visit)
+	})
+}
+
+// call calls a builtin. One that fails has no value, as in OPA.
+func (e *evaluation) call(f topdown.BuiltinFunc, operands []*ast.Term, visit func(*ast.Term) bool) bool {
+	var result *ast.Term
+	if err := f(topdown.BuiltinContext{}, operands, func(t *ast.Term) error { result = t; return nil }); err != nil || result == nil {
+		return false
+	}
+	return visit(result)
+}
+
+func (e *evaluation) comprehend(x *expression, visit func(*ast.Term) bool) bool {
+	var list []*ast.Term
+	e.all(x.body, func() bool {
+		return e.each(&x.parts[0], func(t *ast.Term) bool { list = append(list, t); return false })
+	})
+	if x.kind == setOf {
+		return visit(ast.SetTerm(list...))
+	}
+	return visit(ast.ArrayTerm(list...))
+}
+
+// rule calls visit with the value of a rule, or of a function.
+func (e *evaluation) rule(d *definition, operands []*ast.Term, visit func(*ast.Term) bool) bool {
+	if d.set {
+		var list []*ast.Term
+		for _, chain := range d.chains {
+			e.solve(&chain[0], operands, func(t *ast.Term) bool { list = append(list, t); return false })
+		}
+		return visit(ast.SetTerm(list...))
+	}
+	for _, chain := range d.chains {
+		for i := range chain {
+			var value *ast.Term
+			e.solve(&chain[i], operands, func(t *ast.Term) bool {
+				if value != nil && !value.Equal(t) {
+					return e.unsure() // an error in OPA
+				}
+				value = t
+				return chain[i].value.kind == isConstant
+			})
+			if value != nil {
+				return visit(value)
+			}
+		}
+	}
+	return d.otherwise != nil && visit(d.otherwise)
+}
+
+// solve calls visit with the branch's value in each solution.
+func (e *evaluation) solve(b *branch, operands []*ast.Term, visit func(*ast.Term) bool) bool {
+	for i := range b.params {
+		if p := &b.params[i]; p.kind == isConstant && !p.constant.Equal(operands[i]) {
+			return false
+		}
+	}
+	return e.params(b.params, operands, func() bool {
+		return e.all(b.body, func() bool { return e.each(&b.value, visit) })
+	})
+}
+
+func (e *evaluation) params(params []expression, operands []*ast.Term, next func() bool) bool {
+	for len(params) > 0 && params[0].kind == isConstant {
+		params, operands = params[1:], operands[1:]
+	}
+	if len(params) == 0 {
+		return next()
+	}
+	if known := e.bound[params[0].slot]; known != nil {
+		return known.Equal(operands[0]) && e.params(params[1:], operands[1:], next)
+	}
+	return e.bind(params[0].slot, operands[0], func() bool { return e.params(params[1:], operands[1:], next) })
+}
