@@ -43,7 +43,7 @@ func headRef(kind, typ, field string) string {
 
 func policyText(rules []rule) string {
 	var b strings.Builder
-	b.WriteString("package graphward\n\nimport rego.v2\n\nimport data.graphward.lib.mask\n\nhigh(n) if n >= 3\n\nstaff if \"staff\" in input.subject.roles\n")
+	b.WriteString("package graphward\n\nimport rego.v2\n\nimport data.graphward.lib.mask\n\nhigh(n) if n >= 3\n\nstaff if \"staff\" in input.subject.roles\n" + oracleHelpers)
 	for _, r := range rules {
 		b.WriteString("\n" + r.text + "\n")
 	}
@@ -54,6 +54,9 @@ func policyText(rules []rule) string {
 func (r rule) reads() (paths [][]string) {
 	for _, m := range parentPath.FindAllStringSubmatch(r.text, -1) {
 		paths = append(paths, strings.Split(strings.ReplaceAll(m[1], "[_]", ""), "."))
+	}
+	if helperOfLevel.MatchString(r.text) {
+		paths = append(paths, []string{"level"})
 	}
 	return paths
 }
@@ -70,6 +73,23 @@ func apart(rules []rule) string {
 	}
 	return b.String()
 }
+
+// oracleHelpers read the level of the object, whatever its type.
+const oracleHelpers = `
+grade := "top" if input.parent.level > 3
+
+else := "low" if input.parent.level < 2
+
+default rank := 0
+
+rank := input.parent.level if input.parent.level > 1
+
+top if input.parent.level >= 3
+
+two(n) if n == 2
+`
+
+var helperOfLevel = regexp.MustCompile(`\b(grade|rank|top)\b`)
 
 // generator makes policies and operations.
 type generator struct {
@@ -92,11 +112,16 @@ var argumentConditions = map[string][]string{
 
 var parentConditions = map[string][]string{
 	"User": {"input.parent.level > 2", "high(input.parent.level)", `input.parent.email != null`, "input.parent.email == null", "count(input.parent.tags) > 1",
-		"input.parent.best.level > 1", "not input.parent.best.id", "input.parent.id == input.subject.id", "some tag in input.parent.tags; contains(tag, \"1\")", "not input.parent.label"},
+		"input.parent.best.level > 1", "not input.parent.best.id", "input.parent.id == input.subject.id", "some tag in input.parent.tags; contains(tag, \"1\")", "not input.parent.label",
+		"best := input.parent.best.level; not two(best)", "count(input.parent.tags) > 0; every tag in input.parent.tags { not contains(tag, \"2\") }",
+		`count([tag | tag := input.parent.tags[_]; contains(tag, "3")]) == 0`, `grade == "low"`, `grade != "low"`, "rank < 3", "not top", `not grade == "top"`},
 	"Doc": {"input.parent.public", "not input.parent.public", "input.parent.owner.id == input.subject.id", "high(input.parent.level)", "high(input.parent.owner.level)",
-		`input.parent.ref.label != null`, "input.parent.owner.best.level > 1", "input.parent.score > 20"},
-	"Wrap": {"input.parent.user.level > 1", "high(input.parent.doc.level)", "contains(input.parent.value, \"2\")", "count([i | i := input.parent.items[_].level]) > 1", "input.parent.items[_].level > 3"},
-	"Item": {`input.parent.kind == "A"`, "input.parent.owner.level > 1", "input.parent.price > 2", "high(input.parent.level)", "input.parent.price == null"},
+		`input.parent.ref.label != null`, "input.parent.owner.best.level > 1", "input.parent.score > 20", "owner := input.parent.owner.level; not two(owner)", "not high(input.parent.owner.best.level)",
+		"rank != 0", `grade == "low"`, `regex.match("[1-4]", input.parent.owner.id)`, "input.parent.level * 2 > input.parent.owner.level"},
+	"Wrap": {"input.parent.user.level > 1", "high(input.parent.doc.level)", "contains(input.parent.value, \"2\")", "count([i | i := input.parent.items[_].level]) > 1", "input.parent.items[_].level > 3",
+		"level := input.parent.user.level; count([1 | level == 2]) == 0",
+		"count({level | level := input.parent.items[_].level; not two(level)}) == 1"},
+	"Item": {`input.parent.kind == "A"`, "input.parent.owner.level > 1", "input.parent.price > 2", "high(input.parent.level)", "input.parent.price == null", "not top", "rank < 2", `lower(input.parent.kind) == "a"`, "price := input.parent.price; not price == null"},
 }
 
 // condition returns the body of an allow rule, or "" for true.

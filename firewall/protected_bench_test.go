@@ -24,17 +24,36 @@ import rego.v2
 
 allow["*"]["*"] := true
 
-allow.Post.title if endswith(input.parent.author.id, "7")
-`
+allow.Post.title if `
+
+// protectedRules decide each title by its author: a comparison; forms that partial
+// evaluation leaves a query of; one that only OPA decides, since a key is no text.
+var protectedRules = []struct{ name, body string }{
+	{"rule", `endswith(input.parent.author.id, "7")`},
+	{"regex", "regex.match(`7$`, input.parent.author.id)"},
+	{"negated", `{
+	author := input.parent.author.id
+	not author in ["1", "2"]
+}`},
+	{"else", `kind == "odd"
+
+kind := "odd" if input.parent.author.id in ["1", "3"]
+
+else := "odd" if endswith(input.parent.author.id, "7")
+
+else := "even"`},
+	{"opa", `{n: i | some i, n in [input.parent.author.id]}["7"] == 0`},
+	{"none", ""},
+}
 
 // postsFirewall stands before an upstream that answers with n posts of about 500
 // bytes, each of another author; a rule about the author decides each title, or
 // none does.
-func postsFirewall(b *testing.B, n int, rule bool) (f *Firewall, size int) {
+func postsFirewall(b *testing.B, n int, rule string) (f *Firewall, size int) {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "policy.rego")
-	text := parentRule
-	if !rule {
+	text := parentRule + rule + "\n"
+	if rule == "" {
 		text = "package graphward\n\nimport rego.v2\n\nallow[\"*\"][\"*\"] := true\n"
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -52,7 +71,7 @@ func postsFirewall(b *testing.B, n int, rule bool) (f *Firewall, size int) {
 			body = append(body, ',')
 		}
 		body = append(body, '{')
-		if rule {
+		if rule != "" {
 			body = fmt.Appendf(body, `"graphward_1":{"graphward_2":"%d"},`, i)
 		}
 		body = fmt.Appendf(body, `"id":"%d","title":%q}`, i, strings.Repeat("t", 430))
@@ -88,11 +107,12 @@ func (d *discard) Write(p []byte) (int, error) {
 }
 
 // BenchmarkProtected is the issue's answer of 5 MB with 10,000 items, with one
-// rule about each item's parent, all of them different, and without any.
+// rule about each item's parent, all of them different, and without any. All but
+// opa must reach 100 MB a second and core.
 func BenchmarkProtected(b *testing.B) {
-	for name, rule := range map[string]bool{"rule": true, "none": false} {
-		b.Run(name, func(b *testing.B) {
-			f, size := postsFirewall(b, 10_000, rule)
+	for _, rule := range protectedRules {
+		b.Run(rule.name, func(b *testing.B) {
+			f, size := postsFirewall(b, 10_000, rule.body)
 			ask := func() {
 				r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(`{"query":"{ posts { id title } }"}`))
 				r.Header["Content-Type"] = []string{"application/json"}

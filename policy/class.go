@@ -44,11 +44,10 @@ type class struct {
 	constant *ast.Term
 
 	// parents are the fields that a class of classObject reads, by the object
-	// types that it governs; foldable says that it can be evaluated partially.
-	parents   map[string][]ParentField
-	foldable  bool
-	entangled bool            // analyser.entangled
-	truths    map[string]bool // parentTruths
+	// types that it governs; what follows is the analyser's about it.
+	parents                  map[string][]ParentField
+	single, scans, entangled bool
+	truths                   map[string]bool // parentTruths
 
 	mu      sync.Mutex
 	targets map[coordinate]*rego.PreparedEvalQuery // queryAt

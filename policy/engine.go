@@ -202,8 +202,9 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		}
 		if slices.ContainsFunc(closure.reads, func(rd read) bool { return rd.ofParent() }) {
 			c.kind = classObject
-			c.foldable, c.truths = !c.impure && a.foldable(closure), parentTruths(closure)
-			c.entangled = a.entangled(closure)
+			c.truths, c.entangled = parentTruths(closure), a.entangled(closure)
+			c.single, c.scans = a.single(closure)
+			c.single = c.single && !c.impure
 		}
 		if c.same = texts[g.text]; c.same == nil || c.constant != nil {
 			c.same = c

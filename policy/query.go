@@ -1,9 +1,8 @@
 package policy
 
 import (
-	"slices"
-
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
@@ -286,10 +285,13 @@ func (c *queryCompiler) path(ref ast.Ref) (expression, bool) {
 				}
 				keys = ref[n:]
 			}
-			if d == nil {
-				return base, false
-			}
 			base = expression{kind: isRule, rule: d}
+			if d == nil {
+				var ok bool
+				if base, keys, ok = c.data(ref); !ok {
+					return base, false
+				}
+			}
 		default:
 			n, ok := c.slot(ref[0])
 			if !ok {
@@ -312,6 +314,34 @@ func (c *queryCompiler) path(ref ast.Ref) (expression, bool) {
 	return expression{kind: isPath, parts: append([]expression{base}, parts...)}, ok
 }
 
+// data understands a reference into the policy's data, where no rule is. Under
+// data.partial are the rules that partial evaluation makes.
+func (c *queryCompiler) data(ref ast.Ref) (base expression, keys ast.Ref, ok bool) {
+	path, _ := groundPath(ref)
+	keys = ref[1+len(path):]
+	e := c.session.engine.compiled
+	if len(path) == 0 || path[0] == "partial" || c.underRule(ref[:1+len(path)]) || len(e.compiler.GetRulesDynamicWithOpts(ref[:1+len(path)], ast.RulesOptions{IncludeHiddenModules: true})) > 0 {
+		return base, keys, false
+	}
+	value, err := storage.ReadOne(c.session.ctx, e.store, path)
+	if storage.IsNotFound(err) {
+		return expression{kind: isPath, parts: []expression{{constant: ast.ObjectTerm()}, {constant: ast.InternedNullTerm}}}, nil, true // undefined
+	}
+	v, ok := value.(ast.Value)
+	return expression{constant: ast.NewTerm(v)}, keys, ok && err == nil
+}
+
+// underRule reports whether a rule stands at the beginning of a name, such as one
+// with a variable head: it may have what the whole name stands for.
+func (c *queryCompiler) underRule(ref ast.Ref) bool {
+	for n := 2; n < len(ref); n++ {
+		if len(c.session.engine.compiled.compiler.GetRulesExact(ref[:n])) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // definition understands the rules of a name, which partial evaluation made or
 // left alone; nil: it does not. A function has an arity.
 func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
@@ -319,7 +349,7 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 	if len(rules) == 0 {
 		compiler := c.session.engine.compiled.compiler
 		rules = compiler.GetRulesExact(ref)
-		if len(rules) == 0 || len(compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{IncludeHiddenModules: true})) != len(rules) {
+		if len(rules) == 0 || c.underRule(ref) || len(compiler.GetRulesDynamicWithOpts(ref, ast.RulesOptions{IncludeHiddenModules: true})) != len(rules) {
 			return nil, 0
 		}
 	}
@@ -393,261 +423,4 @@ func (c *queryCompiler) branch(rule *ast.Rule, set bool) (b branch, ok bool) {
 	}
 	b.value, ok = own.expression(value)
 	return b, ok
-}
-
-// maxQuerySteps bounds what one object costs here. OPA, which is asked beyond,
-// looks at the time.
-const maxQuerySteps = 100_000
-
-// evaluation is of one query for one object.
-type evaluation struct {
-	parent *ast.Term
-	bound  []*ast.Term // by slot; nil: not bound
-	steps  int
-	doubt  *bool
-}
-
-// holds reports whether the query has a solution.
-func (q *query) holds(parent ast.Value, doubt *bool) bool {
-	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), doubt: doubt}
-	return e.all(q.steps, found)
-}
-
-func found() bool { return true }
-
-// all calls next for each solution of the conditions until it returns true.
-func (e *evaluation) all(steps []condition, next func() bool) bool {
-	if len(steps) == 0 {
-		return next()
-	}
-	if e.steps++; e.steps > maxQuerySteps {
-		return e.unsure()
-	}
-	s := &steps[0]
-	rest := func() bool { return e.all(steps[1:], next) }
-	switch s.kind {
-	case unifies:
-		return e.unify(s, rest)
-	case isTruth:
-		return e.each(&s.left, func(t *ast.Term) bool {
-			if ast.Boolean(false).Equal(t.Value) {
-				*e.doubt = *e.doubt || !s.sure
-				return false
-			}
-			return rest()
-		})
-	case isNot:
-		return !e.all(s.body, found) && rest()
-	case isOr:
-		return (e.all(s.body, found) || e.all(s.other, found)) && rest()
-	}
-	return e.every(s) && rest()
-}
-
-// unsure leaves the verdict to OPA. What it returns ends loops.
-func (e *evaluation) unsure() bool {
-	*e.doubt = true
-	return true
-}
-
-func (e *evaluation) unify(s *condition, next func() bool) bool {
-	a, b := &s.left, &s.right
-	if a.kind != isSlot || e.bound[a.slot] != nil {
-		a, b = b, a
-	}
-	if a.kind == isSlot && e.bound[a.slot] == nil {
-		return e.each(b, func(t *ast.Term) bool { return e.bind(a.slot, t, next) })
-	}
-	return e.each(a, func(t *ast.Term) bool {
-		return e.each(b, func(u *ast.Term) bool { return t.Value.Compare(u.Value) == 0 && next() })
-	})
-}
-
-func (e *evaluation) bind(slot int, t *ast.Term, next func() bool) bool {
-	e.bound[slot] = t
-	ok := next()
-	e.bound[slot] = nil
-	return ok
-}
-
-func (e *evaluation) every(s *condition) bool {
-	ok, domains := true, 0
-	e.each(&s.left, func(domain *ast.Term) bool {
-		domains++
-		switch domain.Value.(type) {
-		case ast.Object, *ast.Array, ast.Set:
-		default:
-			ok = false
-			return true
-		}
-		e.elements(domain, func(key, value *ast.Term) bool {
-			if s.key >= 0 {
-				e.bound[s.key] = key
-			}
-			e.bound[s.value] = value
-			ok = e.all(s.body, found)
-			return !ok
-		})
-		if s.key >= 0 {
-			e.bound[s.key] = nil
-		}
-		e.bound[s.value] = nil
-		return !ok
-	})
-	if domains != 1 {
-		return e.unsure()
-	}
-	return ok
-}
-
-// elements calls visit for what a collection has until it returns true.
-func (e *evaluation) elements(t *ast.Term, visit func(key, value *ast.Term) bool) bool {
-	switch v := t.Value.(type) {
-	case ast.Object:
-		return v.Until(visit)
-	case *ast.Array:
-		for i := range v.Len() {
-			if visit(ast.InternedTerm(i), v.Elem(i)) {
-				return true
-			}
-		}
-	case ast.Set:
-		return v.Until(func(t *ast.Term) bool { return visit(t, t) })
-	}
-	return false
-}
-
-// each calls visit for each value until it returns true.
-func (e *evaluation) each(x *expression, visit func(*ast.Term) bool) bool {
-	if e.steps++; e.steps > maxQuerySteps {
-		return e.unsure()
-	}
-	switch x.kind {
-	case isConstant:
-		return visit(x.constant)
-	case isParent:
-		return visit(e.parent)
-	case isSlot:
-		if t := e.bound[x.slot]; t != nil {
-			return visit(t)
-		}
-		return e.unsure()
-	case isPath:
-		return e.each(&x.parts[0], func(t *ast.Term) bool { return e.walk(t, x.parts[1:], visit) })
-	case isCall:
-		var buf [3]*ast.Term
-		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool { return e.call(x.call, operands, visit) })
-	case isArray:
-		return e.operands(x.parts, nil, func(elements []*ast.Term) bool { return visit(ast.ArrayTerm(slices.Clone(elements)...)) })
-	case isRule:
-		var buf [3]*ast.Term
-		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool { return e.rule(x.rule, operands, visit) })
-	}
-	return e.comprehend(x, visit)
-}
-
-// operands calls visit for each combination of values.
-func (e *evaluation) operands(list []expression, values []*ast.Term, visit func([]*ast.Term) bool) bool {
-	if len(list) == 0 {
-		return visit(values)
-	}
-	return e.each(&list[0], func(t *ast.Term) bool { return e.operands(list[1:], append(values, t), visit) })
-}
-
-// walk follows keys; a variable that is not bound yet takes every key.
-func (e *evaluation) walk(t *ast.Term, keys []expression, visit func(*ast.Term) bool) bool {
-	if len(keys) == 0 {
-		return visit(t)
-	}
-	if k := &keys[0]; k.kind == isSlot && e.bound[k.slot] == nil {
-		return e.elements(t, func(key, value *ast.Term) bool {
-			return e.bind(k.slot, key, func() bool { return e.walk(value, keys[1:], visit) })
-		})
-	}
-	return e.each(&keys[0], func(key *ast.Term) bool {
-		var value *ast.Term
-		switch v := t.Value.(type) {
-		case ast.Object:
-			value = v.Get(key)
-		case *ast.Array:
-			value = v.Get(key)
-		case ast.Set:
-			if v.Contains(key) {
-				value = key
-			}
-		}
-		return value != nil && e.walk(value, keys[1:], visit)
-	})
-}
-
-// call calls a builtin. One that fails has no value, as in OPA.
-func (e *evaluation) call(f topdown.BuiltinFunc, operands []*ast.Term, visit func(*ast.Term) bool) bool {
-	var result *ast.Term
-	if err := f(topdown.BuiltinContext{}, operands, func(t *ast.Term) error { result = t; return nil }); err != nil || result == nil {
-		return false
-	}
-	return visit(result)
-}
-
-func (e *evaluation) comprehend(x *expression, visit func(*ast.Term) bool) bool {
-	var list []*ast.Term
-	e.all(x.body, func() bool {
-		return e.each(&x.parts[0], func(t *ast.Term) bool { list = append(list, t); return false })
-	})
-	if x.kind == setOf {
-		return visit(ast.SetTerm(list...))
-	}
-	return visit(ast.ArrayTerm(list...))
-}
-
-// rule calls visit with the value of a rule, or of a function.
-func (e *evaluation) rule(d *definition, operands []*ast.Term, visit func(*ast.Term) bool) bool {
-	if d.set {
-		var list []*ast.Term
-		for _, chain := range d.chains {
-			e.solve(&chain[0], operands, func(t *ast.Term) bool { list = append(list, t); return false })
-		}
-		return visit(ast.SetTerm(list...))
-	}
-	for _, chain := range d.chains {
-		for i := range chain {
-			var value *ast.Term
-			e.solve(&chain[i], operands, func(t *ast.Term) bool {
-				if value != nil && !value.Equal(t) {
-					return e.unsure() // an error in OPA
-				}
-				value = t
-				return chain[i].value.kind == isConstant
-			})
-			if value != nil {
-				return visit(value)
-			}
-		}
-	}
-	return d.otherwise != nil && visit(d.otherwise)
-}
-
-// solve calls visit with the branch's value in each solution.
-func (e *evaluation) solve(b *branch, operands []*ast.Term, visit func(*ast.Term) bool) bool {
-	for i := range b.params {
-		if p := &b.params[i]; p.kind == isConstant && !p.constant.Equal(operands[i]) {
-			return false
-		}
-	}
-	return e.params(b.params, operands, func() bool {
-		return e.all(b.body, func() bool { return e.each(&b.value, visit) })
-	})
-}
-
-func (e *evaluation) params(params []expression, operands []*ast.Term, next func() bool) bool {
-	for len(params) > 0 && params[0].kind == isConstant {
-		params, operands = params[1:], operands[1:]
-	}
-	if len(params) == 0 {
-		return next()
-	}
-	if known := e.bound[params[0].slot]; known != nil {
-		return known.Equal(operands[0]) && e.params(params[1:], operands[1:], next)
-	}
-	return e.bind(params[0].slot, operands[0], func() bool { return e.params(params[1:], operands[1:], next) })
 }

@@ -141,12 +141,14 @@ func (s *session) residual(c objectClass) (*residual, error) {
 // whole evaluates a rule partially where that means the same, and else takes
 // the rule as it is.
 func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
-	if !c.foldable {
+	if !c.single {
 		return &residual{opaque: true}, nil
 	}
-	r, err := k.partial(body)
-	if err != nil || !r.opaque && (!c.entangled || r.truism || len(r.bodies) == 0) {
-		return r, err
+	if !c.scans {
+		r, err := k.partial(body)
+		if err != nil || !r.opaque && (!c.entangled || r.truism || len(r.bodies) == 0) {
+			return r, err
+		}
 	}
 	k.support, k.depth = nil, 0
 	q := k.query(body)
@@ -598,11 +600,11 @@ func (e *residualExpr) test(values []*ast.Term, doubt *bool) bool {
 	return ok && err == nil
 }
 
-// foldable reports whether partial evaluation of the rules means the same as
-// evaluation for each object: no rule that depends on the object can have two
-// values, which OPA refuses, and none ranges over the policy's data, of which
-// partial evaluation would make a condition for each entry.
-func (a *analyser) foldable(c *closure) bool {
+// single reports whether a rule can be evaluated here: no rule that depends on the
+// object can have two values, which OPA refuses. scans says that one ranges over
+// the policy's data, of which partial evaluation would make a condition for each
+// entry.
+func (a *analyser) single(c *closure) (single, scans bool) {
 	dependent := map[*ast.Rule]bool{}
 	depends := func(rule *ast.Rule) bool {
 		f := a.of(rule)
@@ -624,11 +626,12 @@ func (a *analyser) foldable(c *closure) bool {
 		}
 	}
 	for rule := range dependent {
-		if !a.oneValue(rule, c.rules) || ranges(rule, ast.DefaultRootDocument) {
-			return false
+		if !a.oneValue(rule, c.rules) {
+			return false, false
 		}
+		scans = scans || ranges(rule, ast.DefaultRootDocument)
 	}
-	return true
+	return true, scans
 }
 
 // entangled reports whether a rule that depends on the object has a variable

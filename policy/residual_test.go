@@ -62,7 +62,7 @@ names contains tag if { some tag in input.parent.tags; tag != "a" }
 		{"not {(input.subject.authenticated or is_owner)}", "never"},
 		{"is_owner\n\tis_admin", "never"},
 		{"input.parent.ownerId == input.subject.issuer", "never"},
-		{"data.owners[input.parent.ownerId] == input.subject.id", "opaque"},
+		{"data.owners[input.parent.ownerId] == input.subject.id", ""},
 		{"count(input.parent.tags) > 0\n\tevery tag in input.parent.tags { tag == input.subject.id }", ""},
 		{"some tag in input.parent.tags\n\ttag != \"a\"\n\ttag != \"b\"", ""},
 		{"regex.match(`^a`, input.parent.ownerId)", ""},
@@ -75,6 +75,7 @@ names contains tag if { some tag in input.parent.tags; tag != "a" }
 		{"substring(upper(input.parent.ownerId), 0, 1) == \"A\"", ""},
 		{"input.subject.authenticated\n}\n\nallow.Post.title if {\n\to := input.parent.ownerId\n\tnot same(o)", "always"},
 		{"time.now_ns() > input.parent.size", "opaque"},
+		{"json.unmarshal(input.parent.ownerId).a == 1", "opaque"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			f := decisionFile{ParentNonNull: "accept", Schema: `type Query { post: Post }

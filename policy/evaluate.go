@@ -1,0 +1,362 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// maxQuerySteps bounds what one object costs here. OPA, which is asked beyond,
+// looks at the time.
+const maxQuerySteps = 100_000
+
+// evaluation is of one query for one object.
+type evaluation struct {
+	parent *ast.Term
+	bound  []*ast.Term // by slot; nil: not bound
+	steps  int
+	doubt  *bool
+}
+
+// holds reports whether the query has a solution.
+func (q *query) holds(parent ast.Value, doubt *bool) bool {
+	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), doubt: doubt}
+	return e.all(q.steps, found)
+}
+
+func found() bool { return true }
+
+// all calls next for each solution of the conditions until it returns true.
+func (e *evaluation) all(steps []condition, next func() bool) bool {
+	for ; len(steps) > 0; steps = steps[1:] {
+		if e.steps++; e.steps > maxQuerySteps {
+			return e.unsure()
+		}
+		s := &steps[0]
+		ok, many := true, false
+		switch s.kind {
+		case unifies:
+			var slot int
+			if slot, ok, many = e.equal(s); !many && slot >= 0 {
+				solved := ok && e.all(steps[1:], next)
+				e.bound[slot] = nil
+				return solved
+			}
+		case isTruth:
+			var t *ast.Term
+			if t, many = e.single(&s.left); !many {
+				ok = t != nil && e.truth(s, t)
+			}
+		case isNot:
+			ok = !e.all(s.body, found)
+		case isOr:
+			ok = e.all(s.body, found) || e.all(s.other, found)
+		case isEvery:
+			ok = e.every(s)
+		}
+		switch {
+		case many:
+			rest := steps[1:]
+			return e.each1(s, func() bool { return e.all(rest, next) })
+		case !ok:
+			return false
+		}
+	}
+	return next()
+}
+
+// unsure leaves the verdict to OPA. What it returns ends loops.
+func (e *evaluation) unsure() bool {
+	*e.doubt = true
+	return true
+}
+
+func (e *evaluation) truth(s *condition, t *ast.Term) bool {
+	if !ast.Boolean(false).Equal(t.Value) {
+		return true
+	}
+	*e.doubt = *e.doubt || !s.sure
+	return false
+}
+
+// sides returns the operands of unify, one that is to be bound first, with its
+// slot; -1: none is.
+func (e *evaluation) sides(s *condition) (slot int, a, b *expression) {
+	switch a, b = &s.left, &s.right; {
+	case a.kind == isSlot && e.bound[a.slot] == nil:
+		return a.slot, a, b
+	case b.kind == isSlot && e.bound[b.slot] == nil:
+		return b.slot, b, a
+	}
+	return -1, a, b
+}
+
+// equal unifies what has one value; a slot that it bound is to be cleared.
+func (e *evaluation) equal(s *condition) (slot int, ok, many bool) {
+	slot, a, b := e.sides(s)
+	u, many := e.single(b)
+	if many || slot >= 0 {
+		if !many {
+			e.bound[slot] = u
+		}
+		return slot, u != nil, many
+	}
+	t, many := e.single(a)
+	return -1, !many && t != nil && u != nil && t.Value.Compare(u.Value) == 0, many
+}
+
+// each1 calls next for each way in which a truth or a unification holds.
+func (e *evaluation) each1(s *condition, next func() bool) bool {
+	if s.kind == isTruth {
+		return e.each(&s.left, func(t *ast.Term) bool { return e.truth(s, t) && next() })
+	}
+	slot, a, b := e.sides(s)
+	if slot >= 0 {
+		return e.each(b, func(t *ast.Term) bool { return e.bind(slot, t, next) })
+	}
+	return e.each(a, func(t *ast.Term) bool {
+		return e.each(b, func(u *ast.Term) bool { return t.Value.Compare(u.Value) == 0 && next() })
+	})
+}
+
+func (e *evaluation) bind(slot int, t *ast.Term, next func() bool) bool {
+	e.bound[slot] = t
+	ok := next()
+	e.bound[slot] = nil
+	return ok
+}
+
+// single returns the value of an expression that has one at most, nil for none;
+// many: it may have more.
+func (e *evaluation) single(x *expression) (t *ast.Term, many bool) {
+	switch x.kind {
+	case isConstant:
+		return x.constant, false
+	case isParent:
+		return e.parent, false
+	case isSlot:
+		t = e.bound[x.slot]
+		return t, t == nil
+	case isPath:
+		if t, many = e.single(&x.parts[0]); many {
+			return nil, true
+		}
+		for i := 1; t != nil && i < len(x.parts); i++ {
+			key, many := e.single(&x.parts[i])
+			if many {
+				return nil, true
+			}
+			if key == nil {
+				return nil, false
+			}
+			t = element(t, key)
+		}
+		return t, false
+	case isCall, isRule:
+		var buf [3]*ast.Term
+		operands := buf[:0]
+		for i := range x.parts {
+			if t, many = e.single(&x.parts[i]); many {
+				return nil, true
+			}
+			if t == nil {
+				return nil, false
+			}
+			operands = append(operands, t)
+		}
+		if x.kind == isCall {
+			return callBuiltin(x.call, operands), false
+		}
+		return e.rule(x.rule, operands), false
+	case arrayOf, setOf:
+		return e.comprehend(x), false
+	}
+	return nil, true
+}
+
+// element returns what a collection has under a key.
+func element(t, key *ast.Term) *ast.Term {
+	switch v := t.Value.(type) {
+	case ast.Object:
+		return v.Get(key)
+	case *ast.Array:
+		return v.Get(key)
+	case ast.Set:
+		if v.Contains(key) {
+			return key
+		}
+	}
+	return nil
+}
+
+func (e *evaluation) every(s *condition) bool {
+	ok, domains := true, 0
+	e.each(&s.left, func(domain *ast.Term) bool {
+		domains++
+		switch domain.Value.(type) {
+		case ast.Object, *ast.Array, ast.Set:
+		default:
+			ok = false
+			return true
+		}
+		e.elements(domain, func(key, value *ast.Term) bool {
+			if s.key >= 0 {
+				e.bound[s.key] = key
+			}
+			e.bound[s.value] = value
+			ok = e.all(s.body, found)
+			return !ok
+		})
+		if s.key >= 0 {
+			e.bound[s.key] = nil
+		}
+		e.bound[s.value] = nil
+		return !ok
+	})
+	if domains != 1 {
+		return e.unsure()
+	}
+	return ok
+}
+
+// elements calls visit for what a collection has until it returns true.
+func (e *evaluation) elements(t *ast.Term, visit func(key, value *ast.Term) bool) bool {
+	switch v := t.Value.(type) {
+	case ast.Object:
+		return v.Until(visit)
+	case *ast.Array:
+		for i := range v.Len() {
+			if visit(ast.InternedTerm(i), v.Elem(i)) {
+				return true
+			}
+		}
+	case ast.Set:
+		return v.Until(func(t *ast.Term) bool { return visit(t, t) })
+	}
+	return false
+}
+
+// each calls visit for each value until it returns true.
+func (e *evaluation) each(x *expression, visit func(*ast.Term) bool) bool {
+	if e.steps++; e.steps > maxQuerySteps {
+		return e.unsure()
+	}
+	if t, many := e.single(x); !many {
+		return t != nil && visit(t)
+	}
+	switch x.kind {
+	case isPath:
+		return e.each(&x.parts[0], func(t *ast.Term) bool { return e.walk(t, x.parts[1:], visit) })
+	case isCall:
+		var buf [3]*ast.Term
+		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool {
+			t := callBuiltin(x.call, operands)
+			return t != nil && visit(t)
+		})
+	case isArray:
+		return e.operands(x.parts, nil, func(elements []*ast.Term) bool { return visit(ast.ArrayTerm(slices.Clone(elements)...)) })
+	case isRule:
+		var buf [3]*ast.Term
+		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool {
+			t := e.rule(x.rule, operands)
+			return t != nil && visit(t)
+		})
+	}
+	return e.unsure() // a variable that is not bound
+}
+
+// operands calls visit for each combination of values.
+func (e *evaluation) operands(list []expression, values []*ast.Term, visit func([]*ast.Term) bool) bool {
+	if len(list) == 0 {
+		return visit(values)
+	}
+	return e.each(&list[0], func(t *ast.Term) bool { return e.operands(list[1:], append(values, t), visit) })
+}
+
+// walk follows keys; a variable that is not bound yet takes every key.
+func (e *evaluation) walk(t *ast.Term, keys []expression, visit func(*ast.Term) bool) bool {
+	if len(keys) == 0 {
+		return visit(t)
+	}
+	if k := &keys[0]; k.kind == isSlot && e.bound[k.slot] == nil {
+		return e.elements(t, func(key, value *ast.Term) bool {
+			return e.bind(k.slot, key, func() bool { return e.walk(value, keys[1:], visit) })
+		})
+	}
+	return e.each(&keys[0], func(key *ast.Term) bool {
+		value := element(t, key)
+		return value != nil && e.walk(value, keys[1:], visit)
+	})
+}
+
+// callBuiltin calls a builtin. One that fails has no value, as in OPA.
+func callBuiltin(f topdown.BuiltinFunc, operands []*ast.Term) (result *ast.Term) {
+	if err := f(topdown.BuiltinContext{}, operands, func(t *ast.Term) error { result = t; return nil }); err != nil {
+		return nil
+	}
+	return result
+}
+
+func (e *evaluation) comprehend(x *expression) *ast.Term {
+	var list []*ast.Term
+	e.all(x.body, func() bool {
+		return e.each(&x.parts[0], func(t *ast.Term) bool { list = append(list, t); return false })
+	})
+	if x.kind == setOf {
+		return ast.SetTerm(list...)
+	}
+	return ast.ArrayTerm(list...)
+}
+
+// rule returns the value of a rule, or of a function; nil: it has none.
+func (e *evaluation) rule(d *definition, operands []*ast.Term) *ast.Term {
+	if d.set {
+		var list []*ast.Term
+		for _, chain := range d.chains {
+			e.solve(&chain[0], operands, func(t *ast.Term) bool { list = append(list, t); return false })
+		}
+		return ast.SetTerm(list...)
+	}
+	for _, chain := range d.chains {
+		for i := range chain {
+			var value *ast.Term
+			e.solve(&chain[i], operands, func(t *ast.Term) bool {
+				if value != nil && !value.Equal(t) {
+					return e.unsure() // an error in OPA
+				}
+				value = t
+				return chain[i].value.kind == isConstant
+			})
+			if value != nil {
+				return value
+			}
+		}
+	}
+	return d.otherwise
+}
+
+// solve calls visit with the branch's value in each solution.
+func (e *evaluation) solve(b *branch, operands []*ast.Term, visit func(*ast.Term) bool) bool {
+	for i := range b.params {
+		if p := &b.params[i]; p.kind == isConstant && !p.constant.Equal(operands[i]) {
+			return false
+		}
+	}
+	return e.params(b.params, operands, func() bool {
+		return e.all(b.body, func() bool { return e.each(&b.value, visit) })
+	})
+}
+
+func (e *evaluation) params(params []expression, operands []*ast.Term, next func() bool) bool {
+	for len(params) > 0 && params[0].kind == isConstant {
+		params, operands = params[1:], operands[1:]
+	}
+	if len(params) == 0 {
+		return next()
+	}
+	if known := e.bound[params[0].slot]; known != nil {
+		return known.Equal(operands[0]) && e.params(params[1:], operands[1:], next)
+	}
+	return e.bind(params[0].slot, operands[0], func() bool { return e.params(params[1:], operands[1:], next) })
+}
