@@ -15,6 +15,9 @@ import (
 type boundNode struct {
 	field *gql.Field
 	uses  []int32 // indexes Binding.uses
+	// bit is the identity verdict that all uses have; -1 where there are
+	// several, or others.
+	bit int
 }
 
 // nodes gathers the uses of each node, in the operation's order. Only
@@ -37,6 +40,23 @@ func (b *Binding) bindNodes() {
 		}
 		b.gathered[n].uses = append(b.gathered[n].uses, int32(i))
 	}
+	for i := range b.gathered {
+		b.gathered[i].bit = b.onlyBit(b.gathered[i].uses)
+	}
+}
+
+func (b *Binding) onlyBit(uses []int32) int {
+	bit := -1
+	for _, i := range uses {
+		for j := range b.uses[i].coords {
+			v := b.uses[i].coords[j].verdict
+			if !v.identity || bit >= 0 && v.bit != bit {
+				return -1
+			}
+			bit = v.bit
+		}
+	}
+	return bit
 }
 
 // outcome is what rules say of one node on one object type.
@@ -72,6 +92,9 @@ func (s *session) guards(b *Binding, d *Decision, refused *[]Denial) error {
 	rules := objectRules{}
 	nodes := b.nodes()
 	for i := range nodes {
+		if bit := nodes[i].bit; bit >= 0 && id.errors == nil && id.allowed.has(bit) {
+			continue
+		}
 		outcomes, err := s.outcomes(b, id, &nodes[i], rules)
 		if err != nil {
 			return err
