@@ -186,7 +186,7 @@ func (x *exchange) refusal(rec *audit.Record, r *Refusal) *gqlhttp.Refusal {
 	}
 	for i := range min(len(r.Denials), maxProblems) {
 		d := &r.Denials[i]
-		out.Problems = append(out.Problems, gqlhttp.Problem{Code: d.Code, Message: d.Message, Details: x.details(rec, r, explainDenial(d))})
+		out.Problems = append(out.Problems, gqlhttp.Problem{Code: d.Code, Message: d.Message, Details: x.details(rec, r, d)})
 	}
 	return out
 }
@@ -195,13 +195,15 @@ func (x *exchange) refusal(rec *audit.Record, r *Refusal) *gqlhttp.Refusal {
 // thousands of denied fields.
 const maxProblems = 20
 
-func (x *exchange) details(rec *audit.Record, r *Refusal, denial []detail) []byte {
-	d := []byte(`{"decision_id":`)
+// details are a problem's members of extensions beside its code. denial is the
+// one that the problem is about; nil where it is about none.
+func (x *exchange) details(rec *audit.Record, r *Refusal, denial *policy.Denial) []byte {
+	d := append(make([]byte, 0, 64), `{"decision_id":`...)
 	d, _ = jsontext.AppendQuote(d, rec.ID)
 	if x.g.config.Responses.Explain {
 		d = append(d, `,"graphward":{"stage":`...)
 		d, _ = jsontext.AppendQuote(d, string(r.Stage))
-		for _, m := range denial {
+		for _, m := range explainDenial(denial) {
 			d, _ = jsontext.AppendQuote(append(d, ','), m.name)
 			d, _ = jsontext.AppendQuote(append(d, ':'), m.value)
 		}
@@ -315,6 +317,9 @@ func (r *Refusal) budgetHeaders(h http.Header) {
 type detail struct{ name, value string }
 
 func explainDenial(d *policy.Denial) []detail {
+	if d == nil {
+		return nil
+	}
 	rule, place := d.Rule.Head, at(d.Rule)
 	if rule == "" {
 		rule = "no rule: denied by default"

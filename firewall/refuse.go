@@ -3,7 +3,6 @@ package firewall
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -195,9 +194,9 @@ type deniedError struct{ denials []policy.Denial }
 func (e *deniedError) Error() string {
 	d := e.denials[0]
 	if d.Rule.File == "" {
-		return fmt.Sprintf("%s denied: no rule", d.Coordinate)
+		return d.Coordinate + " denied: no rule"
 	}
-	return fmt.Sprintf("%s denied by %s at %s:%d", d.Coordinate, d.Rule.Head, d.Rule.File, d.Rule.Line)
+	return d.Coordinate + " denied by " + d.Rule.Head + " at " + at(d.Rule)
 }
 
 // costError is an estimate above the limit.
