@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -234,7 +233,7 @@ func (e *headerError) Error() string { return e.err.Error() }
 // outgoing is the memory of one request to upstream.
 type outgoing struct{ message upstream.Message }
 
-var outgoings = sync.Pool{New: func() any { return &outgoing{upstream.Message{Header: make(http.Header, 24)}} }}
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 // Larger ones are not kept.
 const (
@@ -243,8 +242,9 @@ const (
 )
 
 func (o *outgoing) release() {
-	if cap(o.message.Body) <= maxKeptBody && len(o.message.Header) <= maxKeptFields {
-		clear(o.message.Header)
+	if cap(o.message.Body) <= maxKeptBody && cap(o.message.Fields) <= maxKeptFields {
+		clear(o.message.Fields)
+		o.message.Fields = o.message.Fields[:0]
 		outgoings.Put(o)
 	}
 }
@@ -255,7 +255,7 @@ func (rt *route) post(ctx context.Context, x *exchange, v *verdict, extensions [
 	defer o.release()
 	o.message.Host, o.message.Target = rt.host, rt.target
 	o.message.Body = v.appendBody(o.message.Body[:0], extensions)
-	if err := rt.headers(o.message.Header, x, v); err != nil {
+	if err := rt.headers(&o.message.Fields, x, v); err != nil {
 		return nil, &headerError{err}
 	}
 	return rt.plain.Post(ctx, &o.message, rt.timeout)
@@ -270,7 +270,7 @@ func (rt *route) roundTrip(ctx context.Context, x *exchange, v *verdict, extensi
 		Body:    io.NopCloser(bytes.NewReader(body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}
-	if err := rt.headers(req.Header, x, v); err != nil {
+	if err := rt.headers(gqlhttp.HeaderMap(req.Header), x, v); err != nil {
 		return nil, ctx, nil, &headerError{err}
 	}
 	return rt.send(ctx, req, v.plan.op.Kind == ast.Query)
@@ -291,25 +291,26 @@ func (v *verdict) appendBody(b, extensions []byte) []byte {
 }
 
 // headers writes the header section of the upstream request.
-func (rt *route) headers(h http.Header, x *exchange, v *verdict) error {
+func (rt *route) headers(h gqlhttp.Fields, x *exchange, v *verdict) error {
 	if rt.identity.reveals(x.who.identity) {
 		v.readsSubject = true
 	}
+	h.Set("User-Agent", noUserAgent) // keeps net/http from inventing one, and is not sent
 	rt.request.Apply(h, x.r.Header, gqlhttp.Guarded{Whole: rt.guard.active || v.readsSubject, Plain: rt.guard.active || v.protection != nil})
 	if mutated("request headers") {
-		maps.Copy(h, x.r.Header)
+		for name, values := range x.r.Header {
+			h.Set(name, values)
+		}
 	}
-	h["Content-Type"] = jsonType
-	h["Accept"] = jsonType
+	h.Set("Content-Type", jsonType)
 	if x.accept == gqlhttp.AcceptGraphQL {
-		h["Accept"] = graphqlType
+		h.Set("Accept", graphqlType)
+	} else {
+		h.Set("Accept", jsonType)
 	}
 	provenance(h, x.r, x.ip, x.g.trusted)
 	for name, values := range rt.set {
-		h[name] = values
-	}
-	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = noUserAgent // keeps net/http from inventing one
+		h.Set(name, values)
 	}
 	return rt.identity.write(h, x.who.identity, x.open.ID, time.Now())
 }

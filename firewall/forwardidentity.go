@@ -201,13 +201,13 @@ func (i *identityHeaders) reveals(id *identity.Identity) bool {
 }
 
 // write sets the headers for one forwarded call.
-func (i *identityHeaders) write(h http.Header, id *identity.Identity, decision string, now time.Time) error {
+func (i *identityHeaders) write(h gqlhttp.Fields, id *identity.Identity, decision string, now time.Time) error {
 	if i == nil {
 		return nil
 	}
 	set := func(name, value string) {
 		if name != "" && value != "" {
-			h[name] = []string{value}
+			h.Set(name, []string{value})
 		}
 	}
 	set(i.decision, decision)
@@ -218,7 +218,7 @@ func (i *identityHeaders) write(h http.Header, id *identity.Identity, decision s
 		for at, role := range id.Roles {
 			roles[at] = headerText(role)
 		}
-		h[i.roles] = []string{strings.Join(roles, ",")}
+		h.Set(i.roles, []string{strings.Join(roles, ",")})
 	}
 	if i.signer == nil || !id.Authenticated {
 		return nil
@@ -277,9 +277,9 @@ var claimedByProxies = []string{
 // provenance writes where the request came from: what is believed, not what is
 // claimed. A trusted proxy at the other end of the connection is believed about
 // the scheme and the host that its client used.
-func provenance(h http.Header, r *http.Request, client netip.Addr, trusted []netip.Prefix) {
+func provenance(h gqlhttp.Fields, r *http.Request, client netip.Addr, trusted []netip.Prefix) {
 	if client.IsValid() {
-		h["X-Forwarded-For"] = []string{client.String()}
+		h.Set("X-Forwarded-For", []string{client.String()})
 	}
 	host, proto := r.Host, protoHTTP
 	if r.TLS != nil {
@@ -298,8 +298,8 @@ func provenance(h http.Header, r *http.Request, client netip.Addr, trusted []net
 			host = claimed[0]
 		}
 	}
-	h["X-Forwarded-Host"] = []string{host}
-	h["X-Forwarded-Proto"] = proto
+	h.Set("X-Forwarded-Host", []string{host})
+	h.Set("X-Forwarded-Proto", proto)
 }
 
 func trustedPeer(r *http.Request, trusted []netip.Prefix) bool {

@@ -90,7 +90,7 @@ func BenchmarkRequestFilter(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		clear(dst)
-		f.Apply(dst, src, Guarded{Whole: true, Plain: true})
+		f.Apply(HeaderMap(dst), src, Guarded{Whole: true, Plain: true})
 	}
 }
 

@@ -98,10 +98,23 @@ type Guarded struct {
 	Plain bool
 }
 
-// Apply adds to dst what may be forwarded of src. Fields that src's Connection
-// nominates go first, so that a client can never remove what the firewall sets
-// on dst (CVE-2021-33197). Values are shared with src, not copied.
-func (f *RequestFilter) Apply(dst, src http.Header, g Guarded) {
+// Fields is the header section of a request that is being made. Names are in
+// canonical form; values are kept, not copied.
+type Fields interface {
+	// Set adds a field or replaces it.
+	Set(name string, values []string)
+}
+
+// HeaderMap is net/http's form of [Fields].
+type HeaderMap http.Header
+
+// Set implements [Fields].
+func (h HeaderMap) Set(name string, values []string) { h[name] = values }
+
+// Apply sets on dst the fields of src that may be forwarded. Fields that src's
+// Connection nominates go first, so that a client can never remove what the
+// firewall sets on dst afterwards (CVE-2021-33197).
+func (f *RequestFilter) Apply(dst Fields, src http.Header, g Guarded) {
 	var buf [64]byte
 	nominated := src["Connection"]
 	for name, values := range src {
@@ -112,10 +125,10 @@ func (f *RequestFilter) Apply(dst, src http.Header, g Guarded) {
 		if g.Whole && isConditional(folded) {
 			continue
 		}
-		dst[name] = values[:len(values):len(values)]
+		dst.Set(name, values[:len(values):len(values)])
 	}
 	if g.Plain {
-		dst["Accept-Encoding"] = identityCoding
+		dst.Set("Accept-Encoding", identityCoding)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestRequestFilter(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dst := http.Header{}
-			f.Apply(dst, c.in, c.g)
+			f.Apply(HeaderMap(dst), c.in, c.g)
 			if diff := cmp.Diff(c.want, list(dst)); diff != "" {
 				t.Error(diff)
 			}
@@ -69,7 +69,7 @@ func TestRequestFilter(t *testing.T) {
 // TestNominationCannotTouchOurs is CVE-2021-33197.
 func TestNominationCannotTouchOurs(t *testing.T) {
 	dst := headers("X-Forwarded-For: 1.2.3.4", "X-Graphward-Subject: u")
-	NewRequestFilter("X-Forwarded-For").Apply(dst, headers("Connection: X-Forwarded-For, X-Graphward-Subject", "X-Forwarded-For: 6.6.6.6"), Guarded{})
+	NewRequestFilter("X-Forwarded-For").Apply(HeaderMap(dst), headers("Connection: X-Forwarded-For, X-Graphward-Subject", "X-Forwarded-For: 6.6.6.6"), Guarded{})
 	if diff := cmp.Diff([]string{"X-Forwarded-For: 1.2.3.4", "X-Graphward-Subject: u"}, list(dst)); diff != "" {
 		t.Error(diff)
 	}
@@ -78,7 +78,7 @@ func TestNominationCannotTouchOurs(t *testing.T) {
 func TestFiltersDoNotShareCapacity(t *testing.T) {
 	src := http.Header{"A": append(make([]string, 0, 4), "1")}
 	request, response := http.Header{}, http.Header{}
-	NewRequestFilter().Apply(request, src, Guarded{})
+	NewRequestFilter().Apply(HeaderMap(request), src, Guarded{})
 	NewResponseFilter().Apply(response, src, false)
 	request.Add("A", "2")
 	response.Add("A", "3")

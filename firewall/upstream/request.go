@@ -41,8 +41,13 @@ func appendRequest(dst []byte, r *http.Request) (_ []byte, err error) {
 		host = r.URL.Host
 	}
 	target := r.URL.RequestURI()
-	if dst, err = appendFields(dst, r.Method, target, host, r.Header); err != nil {
+	if dst, err = appendStart(dst, r.Method, target, host); err != nil {
 		return dst, err
+	}
+	for name, values := range r.Header {
+		if dst, err = appendField(dst, name, values); err != nil {
+			return dst, err
+		}
 	}
 	if hasBody || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
 		dst = append(dst, "Content-Length: "...)
@@ -59,12 +64,36 @@ func appendRequest(dst []byte, r *http.Request) (_ []byte, err error) {
 type Message struct {
 	Host   string // with or without a port; both where it goes and what the field says
 	Target string // path and query
-	Header http.Header
+	Fields Fields
 	Body   []byte
 }
 
+// Fields is a header section in the order in which it is sent. Names are in
+// canonical form.
+type Fields []Field
+
+// Field is a header field with its values, a line for each.
+type Field struct {
+	Name   string
+	Values []string
+}
+
+// Set adds a field or replaces it.
+func (f *Fields) Set(name string, values []string) {
+	for i := range *f {
+		if (*f)[i].Name == name {
+			(*f)[i].Values = values
+			return
+		}
+	}
+	*f = append(*f, Field{name, values})
+}
+
 func (m *Message) append(dst []byte) ([]byte, error) {
-	dst, err := appendFields(dst, http.MethodPost, m.Target, m.Host, m.Header)
+	dst, err := appendStart(dst, http.MethodPost, m.Target, m.Host)
+	for i := 0; i < len(m.Fields) && err == nil; i++ {
+		dst, err = appendField(dst, m.Fields[i].Name, m.Fields[i].Values)
+	}
 	if err != nil {
 		return dst, err
 	}
@@ -72,33 +101,35 @@ func (m *Message) append(dst []byte) ([]byte, error) {
 	return append(append(dst, "\r\n\r\n"...), m.Body...), nil
 }
 
-// appendFields appends the request line and header, without what only the
-// client itself may set and without an empty User-Agent.
-func appendFields(dst []byte, method, target, host string, header http.Header) ([]byte, error) {
+// appendStart appends the request line and the field Host.
+func appendStart(dst []byte, method, target, host string) ([]byte, error) {
 	if !token(method) || !clean(host, false) || !clean(target, false) {
 		return dst, fmt.Errorf("the method, host or target of %s %s%s has a character that is not allowed", strconv.Quote(method), host, target)
 	}
 	dst = append(append(dst, method...), ' ')
 	dst = append(append(dst, target...), " HTTP/1.1\r\nHost: "...)
-	dst = append(append(dst, host...), "\r\n"...)
-	for name, values := range header {
-		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection":
+	return append(append(dst, host...), "\r\n"...), nil
+}
+
+// appendField appends a field, unless only the client itself may set it or it is
+// an empty User-Agent.
+func appendField(dst []byte, name string, values []string) ([]byte, error) {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection":
+		return dst, nil
+	}
+	if !token(name) {
+		return dst, fmt.Errorf("%s is not a header name", strconv.Quote(name))
+	}
+	for _, value := range values {
+		if value == "" && name == "User-Agent" {
 			continue
 		}
-		if !token(name) {
-			return dst, fmt.Errorf("%s is not a header name", strconv.Quote(name))
+		if !clean(value, true) {
+			return dst, fmt.Errorf("the header %s has a character that is not allowed", name)
 		}
-		for _, value := range values {
-			if value == "" && name == "User-Agent" {
-				continue
-			}
-			if !clean(value, true) {
-				return dst, fmt.Errorf("the header %s has a character that is not allowed", name)
-			}
-			dst = append(append(dst, name...), ": "...)
-			dst = append(append(dst, value...), "\r\n"...)
-		}
+		dst = append(append(dst, name...), ": "...)
+		dst = append(append(dst, value...), "\r\n"...)
 	}
 	return dst, nil
 }
