@@ -231,7 +231,10 @@ type headerError struct{ err error }
 func (e *headerError) Error() string { return e.err.Error() }
 
 // outgoing is the memory of one request to upstream.
-type outgoing struct{ message upstream.Message }
+type outgoing struct {
+	message upstream.Message
+	own     provenance
+}
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
@@ -244,7 +247,7 @@ const (
 func (o *outgoing) release() {
 	if cap(o.message.Body) <= maxKeptBody && cap(o.message.Fields) <= maxKeptFields {
 		clear(o.message.Fields)
-		o.message.Fields = o.message.Fields[:0]
+		o.message.Fields, o.own = o.message.Fields[:0], provenance{}
 		outgoings.Put(o)
 	}
 }
@@ -255,10 +258,10 @@ func (rt *route) post(ctx context.Context, x *exchange, v *verdict, extensions [
 	defer o.release()
 	o.message.Host, o.message.Target = rt.host, rt.target
 	o.message.Body = v.appendBody(o.message.Body[:0], extensions)
-	if err := rt.headers(&o.message.Fields, x, v); err != nil {
+	if err := rt.headers(&o.message.Fields, x, v, &o.own); err != nil {
 		return nil, &headerError{err}
 	}
-	return rt.plain.Post(ctx, &o.message, rt.timeout)
+	return rt.plain.Post(ctx, &o.message, rt.timeout, &x.memory.answer)
 }
 
 // roundTrip sends the call by a transport, which may keep the request.
@@ -270,7 +273,7 @@ func (rt *route) roundTrip(ctx context.Context, x *exchange, v *verdict, extensi
 		Body:    io.NopCloser(bytes.NewReader(body)),
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	}
-	if err := rt.headers(gqlhttp.HeaderMap(req.Header), x, v); err != nil {
+	if err := rt.headers(gqlhttp.HeaderMap(req.Header), x, v, new(provenance)); err != nil {
 		return nil, ctx, nil, &headerError{err}
 	}
 	return rt.send(ctx, req, v.plan.op.Kind == ast.Query)
@@ -290,8 +293,9 @@ func (v *verdict) appendBody(b, extensions []byte) []byte {
 	return gqlhttp.AppendTail(b, nil, extensions)
 }
 
-// headers writes the header section of the upstream request.
-func (rt *route) headers(h gqlhttp.Fields, x *exchange, v *verdict) error {
+// headers writes the header section of the upstream request. own must last as
+// long as h.
+func (rt *route) headers(h gqlhttp.Fields, x *exchange, v *verdict, own *provenance) error {
 	if rt.identity.reveals(x.who.identity) {
 		v.readsSubject = true
 	}
@@ -308,7 +312,7 @@ func (rt *route) headers(h gqlhttp.Fields, x *exchange, v *verdict) error {
 	} else {
 		h.Set("Accept", jsonType)
 	}
-	provenance(h, x.r, x.ip, x.g.trusted)
+	own.write(h, x, x.g.trusted)
 	for name, values := range rt.set {
 		h.Set(name, values)
 	}

@@ -274,12 +274,18 @@ var claimedByProxies = []string{
 	"x-goog-iap-jwt-assertion", "cf-access-jwt-assertion", "cf-access-authenticated-user-email",
 }
 
-// provenance writes where the request came from: what is believed, not what is
-// claimed. A trusted proxy at the other end of the connection is believed about
-// the scheme and the host that its client used.
-func provenance(h gqlhttp.Fields, r *http.Request, client netip.Addr, trusted []netip.Prefix) {
-	if client.IsValid() {
-		h.Set("X-Forwarded-For", []string{client.String()})
+// provenance is where a request came from: the client's address and the host
+// that it asked.
+type provenance struct{ client, host [1]string }
+
+// write tells the upstream: what is believed, not what is claimed. A trusted
+// proxy at the other end of the connection is believed about the scheme and the
+// host that its client used.
+func (p *provenance) write(h gqlhttp.Fields, x *exchange, trusted []netip.Prefix) {
+	r := x.r
+	if x.ip.IsValid() {
+		p.client[0] = x.who.request.IP
+		h.Set("X-Forwarded-For", p.client[:])
 	}
 	host, proto := r.Host, protoHTTP
 	if r.TLS != nil {
@@ -298,7 +304,8 @@ func provenance(h gqlhttp.Fields, r *http.Request, client netip.Addr, trusted []
 			host = claimed[0]
 		}
 	}
-	h.Set("X-Forwarded-Host", []string{host})
+	p.host[0] = host
+	h.Set("X-Forwarded-Host", p.host[:])
 	h.Set("X-Forwarded-Proto", proto)
 }
 

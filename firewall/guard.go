@@ -70,6 +70,10 @@ func (g *guard) acceptable(res *http.Response, protected bool) error {
 	if e := res.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") && !strings.EqualFold(e, "none") {
 		return fmt.Errorf("the answer has content encoding %q though identity was asked for", e)
 	}
+	switch res.Header.Get("Content-Type") {
+	case gqlhttp.MediaJSON, "application/json; charset=utf-8", gqlhttp.MediaGraphQL, "application/graphql-response+json; charset=utf-8":
+		return nil
+	}
 	media, params, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if err != nil || (media != "application/json" && media != "application/graphql-response+json") {
 		return fmt.Errorf("the answer has content type %q, status %d: not a GraphQL response", res.Header.Get("Content-Type"), res.StatusCode)
@@ -286,12 +290,20 @@ func (x *exchange) whole(v *verdict, out *upstreamAnswer, body []byte) error {
 		altered = altered || told
 	}
 	x.head(v, out, altered)
-	x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+	setLength(x.w.Header(), len(body))
 	x.w.WriteHeader(out.StatusCode)
 	if _, err := x.w.Write(body); err != nil {
 		return &clientError{err}
 	}
 	return nil
+}
+
+// setLength sets Content-Length unless it says n as it is.
+func setLength(h http.Header, n int) {
+	var digits [20]byte
+	if text, is := strconv.AppendInt(digits[:0], int64(n), 10), h["Content-Length"]; len(is) != 1 || is[0] != string(text) {
+		h["Content-Length"] = []string{string(text)}
+	}
 }
 
 // rewrite returns the body as the client may see it.

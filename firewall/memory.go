@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/graphward/graphward/firewall/audit"
+	"github.com/graphward/graphward/firewall/upstream"
 	"github.com/graphward/graphward/policy"
 	"github.com/graphward/graphward/schema"
 )
@@ -23,6 +24,7 @@ type memory struct {
 	verdict  verdict
 	record   audit.Record
 	bound    schema.Variables
+	answer   upstream.Answer
 	recorded bool // record is in use
 }
 
@@ -32,6 +34,7 @@ var memories = sync.Pool{New: func() any { return new(memory) }}
 // who still uses it is not known then.
 func (m *memory) release() {
 	m.bound.Reset()
-	*m = memory{bound: m.bound}
+	m.answer.Reset()
+	*m = memory{bound: m.bound, answer: m.answer}
 	memories.Put(m)
 }

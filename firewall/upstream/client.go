@@ -130,7 +130,7 @@ func (c *Client) Do(ctx context.Context, r *http.Request, timeout time.Duration)
 	if err != nil {
 		return nil, &Error{Err: err}
 	}
-	res, err := c.exchange(ctx, *wire, r.Method, r.URL.Host, timeout)
+	res, err := c.exchange(ctx, *wire, r.Method, r.URL.Host, timeout, &Answer{})
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +139,8 @@ func (c *Client) Do(ctx context.Context, r *http.Request, timeout time.Duration)
 }
 
 // Post sends a POST to a target of host under ctx, as Do does. It keeps neither
-// header nor body. The answer has no Request.
-func (c *Client) Post(ctx context.Context, m *Message, timeout time.Duration) (*http.Response, error) {
+// header nor body. The answer has no Request, and a is its memory.
+func (c *Client) Post(ctx context.Context, m *Message, timeout time.Duration, a *Answer) (*http.Response, error) {
 	wire := buffers.Get().(*[]byte)
 	defer release(wire)
 	var err error
@@ -148,10 +148,10 @@ func (c *Client) Post(ctx context.Context, m *Message, timeout time.Duration) (*
 	if err != nil {
 		return nil, &Error{Err: err}
 	}
-	return c.exchange(ctx, *wire, http.MethodPost, m.Host, timeout)
+	return c.exchange(ctx, *wire, http.MethodPost, m.Host, timeout, a)
 }
 
-func (c *Client) exchange(ctx context.Context, wire []byte, method, host string, timeout time.Duration) (*http.Response, error) {
+func (c *Client) exchange(ctx context.Context, wire []byte, method, host string, timeout time.Duration, a *Answer) (*http.Response, error) {
 	deadline := time.Now().Add(timeout)
 	address := hostPort(host)
 	for {
@@ -172,8 +172,7 @@ func (c *Client) exchange(ctx context.Context, wire []byte, method, host string,
 			}
 			return nil, failed(ctx, err, n > 0)
 		}
-		a, err := k.answer(method, c.options.MaxHeader)
-		if err != nil {
+		if err := k.answer(a, method, c.options.MaxHeader); err != nil {
 			k.leave()
 			k.close()
 			return nil, failed(ctx, err, true)

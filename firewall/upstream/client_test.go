@@ -519,7 +519,7 @@ func TestSlowAnswer(t *testing.T) {
 	defer close(hold)
 	host := p.listener.Addr().String()
 	for _, target := range []string{"/", "/slow", "/", "/slow"} {
-		res, err := c.Post(t.Context(), &Message{Host: host, Target: target, Body: []byte("{}")}, time.Minute)
+		res, err := c.Post(t.Context(), &Message{Host: host, Target: target, Body: []byte("{}")}, time.Minute, &Answer{})
 		if err != nil {
 			t.Fatalf("%s: %v", target, err)
 		}
@@ -536,7 +536,7 @@ func TestSlowAnswer(t *testing.T) {
 		<-begun
 		cancel()
 	}()
-	if _, err := c.Post(ctx, &Message{Host: host, Target: "/never", Body: []byte("{}")}, time.Minute); !errors.Is(err, context.Canceled) {
+	if _, err := c.Post(ctx, &Message{Host: host, Target: "/never", Body: []byte("{}")}, time.Minute, &Answer{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -552,7 +552,7 @@ func TestLargeRequest(t *testing.T) {
 	})
 	c := New(Options{})
 	defer c.Close()
-	res, err := c.Post(t.Context(), &Message{Host: p.listener.Addr().String(), Target: "/", Body: body}, time.Minute)
+	res, err := c.Post(t.Context(), &Message{Host: p.listener.Addr().String(), Target: "/", Body: body}, time.Minute, &Answer{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,33 @@ import (
 	"bytes"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
-// answer is a response and its body in one piece of memory.
-type answer struct {
+// Answer is the memory of a response, its header and its body, which one answer
+// after another can use. The zero Answer is ready. What stands in it is valid
+// until its next use or Reset.
+type Answer struct {
 	response http.Response
 	body     body
+	header   http.Header
+	values   []string
 }
+
+// Reset forgets the last answer, whose body must have been closed.
+func (a *Answer) Reset() {
+	if cap(a.values) > maxKeptFields {
+		*a = Answer{}
+		return
+	}
+	clear(a.header)
+	clear(a.values)
+	*a = Answer{header: a.header, values: a.values[:0]}
+}
+
+// maxKeptFields is the largest header section that an Answer keeps the room of.
+const maxKeptFields = 64
 
 // maxInformational is how many answers with a status of 1xx may precede the
 // one that counts.
@@ -19,27 +38,27 @@ const maxInformational = 8
 
 // answer reads header sections until one is final. MaxHeader bounds them
 // together.
-func (k *conn) answer(method string, maxHeader int) (*answer, error) {
+func (k *conn) answer(a *Answer, method string, maxHeader int) error {
 	left := maxHeader
 	for range maxInformational + 1 {
 		head, err := k.head(left)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		left -= len(head)
-		a := &answer{}
+		a.Reset()
 		if err := a.parse(head); err != nil {
-			return nil, err
+			return err
 		}
 		if a.response.StatusCode == http.StatusSwitchingProtocols {
-			return nil, malformed("it switches protocols though nobody asked")
+			return malformed("it switches protocols though nobody asked")
 		}
 		if a.response.StatusCode >= 200 {
 			a.body.conn = k
-			return a, a.frame(method)
+			return a.frame(method)
 		}
 	}
-	return nil, malformed("too many informational answers")
+	return malformed("too many informational answers")
 }
 
 // head takes one header section, with the empty line that ends it. The bytes
@@ -71,7 +90,7 @@ func (k *conn) head(limit int) ([]byte, error) {
 }
 
 // parse reads the status line and the fields. One string holds all of them.
-func (a *answer) parse(head []byte) error {
+func (a *Answer) parse(head []byte) error {
 	text := string(head[:len(head)-2]) // each line ends in CRLF
 	line, text, _ := strings.Cut(text, "\r\n")
 	res := &a.response
@@ -103,13 +122,16 @@ func (a *answer) parse(head []byte) error {
 // maxFields bounds the fields of an answer: each costs more memory than bytes.
 const maxFields = 256
 
-func (a *answer) fields(text string) error {
+func (a *Answer) fields(text string) error {
 	n := strings.Count(text, "\n")
 	if n > maxFields {
 		return malformed("it has too many header fields")
 	}
-	header := make(http.Header, n)
-	values := make([]string, n)
+	if a.header == nil {
+		a.header = make(http.Header, n)
+	}
+	a.values = slices.Grow(a.values[:0], n)[:n]
+	header, values := a.header, a.values
 	for i := range n {
 		line, rest, _ := strings.Cut(text, "\r\n")
 		text = rest
@@ -150,7 +172,7 @@ func canonical(name string) string {
 
 // frame finds the body's length (RFC 9112 section 6.3). Where two fields, or
 // two readers, could disagree about it the answer is refused.
-func (a *answer) frame(method string) error {
+func (a *Answer) frame(method string) error {
 	res := &a.response
 	lengths, codings := res.Header["Content-Length"], res.Header["Transfer-Encoding"]
 	if len(lengths) > 1 || len(codings) > 1 {
