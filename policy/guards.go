@@ -48,8 +48,8 @@ func (b *Binding) bindNodes() {
 func (b *Binding) onlyBit(uses []int32) int {
 	bit := -1
 	for _, i := range uses {
-		for j := range b.uses[i].coords {
-			v := b.uses[i].coords[j].verdict
+		for _, at := range b.of(&b.uses[i]) {
+			v := at.verdict
 			if !v.identity || bit >= 0 && v.bit != bit {
 				return -1
 			}
