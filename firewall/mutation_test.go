@@ -39,7 +39,7 @@ var mutants = map[string][]string{
 	"mask": {"errors_masked", "filter_errors_masked", "response_errors_after_long_data", "response_errors_code_twice", "response_errors_name_escaped",
 		"response_errors_not_a_list", "response_errors_object", "response_errors_of_texts", "response_errors_twice",
 		"response_stack_trace_kept_code", "response_stack_trace_masked", "response_suggestion_in_data_position",
-		"response_cache_poisoning_altered", "response_endless_broken", "response_trailing_data", "response_truncated_json",
+		"response_cache_poisoning_altered", "response_errors_masked_grow", "response_endless_broken", "response_trailing_data", "response_truncated_json",
 		"response_two_objects"},
 	"suggestions": {"response_suggestion_kept_code", "suggestions_stripped"},
 	// What begins no object is refused all the same.
