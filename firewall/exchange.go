@@ -241,6 +241,9 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	if _, same := r.Cause.(*costError); r.Cause != nil && !same {
 		rec.Message = recordable(r.Cause)
 	}
+	if rec == &x.memory.record && rec.Rules == nil {
+		rec.Rules = x.memory.rules[:0]
+	}
 	for i := range min(len(r.Denials), maxProblems) {
 		d := &r.Denials[i]
 		rec.Rules = append(rec.Rules, audit.Rule{Coordinate: d.Coordinate, Head: d.Rule.Head, At: at(d.Rule), Decision: "deny", Reads: d.Reads})

@@ -25,6 +25,7 @@ type memory struct {
 	record   audit.Record
 	bound    schema.Variables
 	answer   upstream.Answer
+	rules    [1]audit.Rule
 	recorded bool // record is in use
 }
 

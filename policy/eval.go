@@ -22,6 +22,7 @@ type session struct {
 	facts  facts
 	key    []byte
 	live   []bool
+	answer *identityAnswer // of the subject; nil before it was asked for
 	// visible says that introspection was allowed as "visible".
 	visible bool
 	cancel  topdown.Cancel

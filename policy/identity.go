@@ -94,11 +94,15 @@ const identityKey = 0
 
 // identity returns what the subject may do.
 func (s *session) identity() (*identityAnswer, error) {
+	if s.answer != nil {
+		return s.answer, nil
+	}
 	t := &s.engine.identity
 	s.key = binary.AppendUvarint(s.key[:0], identityKey)
 	s.key = append(s.key, 0) // as a chunk, this is the whole
 	s.key = appendInput(s.key, &t.shape, &s.facts)
 	if a, ok := s.engine.answers.get(s.key).(*identityAnswer); ok {
+		s.answer = a
 		return a, nil
 	}
 	projected := bytes.Clone(s.key[2:])
@@ -108,6 +112,7 @@ func (s *session) identity() (*identityAnswer, error) {
 	}
 	s.key = append(append(s.key[:0], identityKey, 0), projected...)
 	s.engine.answers.put(s.key, a, a.size())
+	s.answer = a
 	return a, nil
 }
 
