@@ -197,7 +197,7 @@ func newCompiler(m *Model, op *schema.Operation) *compiler {
 	c.p = &Program{
 		model: m, operation: op.Name, guards: onlyAlways[:1:1],
 		groups: make([]group, 0, len(op.Uses)), members: make([]member, 0, len(op.Uses)),
-		scopes: make([]scope, 0, composite), regions: make([]region, 0, composite),
+		scopes: make([]scope, 0, composite), sizes: make([]sizeOp, 0, composite), regions: make([]region, 0, composite),
 	}
 	c.guards[guardOp{}] = alwaysLive
 	c.contexts = append(c.contexts, context{})

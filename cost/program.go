@@ -76,8 +76,8 @@ type member struct{ group, guard int32 }
 
 // group is a response key.
 type group struct {
-	field *ast.Field // the first occurrence
-	spec  *fieldSpec
+	field    *ast.Field // the first occurrence
+	spec     *fieldSpec
 	call     float64 // field and constant inputs
 	terms    span    // inputs that variables decide
 	extras   span    // weighted directives

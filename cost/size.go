@@ -69,7 +69,7 @@ func (c *compiler) expected(f *ast.Field, spec *fieldSpec) int32 {
 	if id, ok := c.expectations[key]; ok {
 		return id
 	}
-	op := sizeOp{spec: spec, constant: true, own: -1}
+	op := sizeOp{spec: spec, constant: true, own: -1, terms: make([]sizeTerm, 0, len(spec.size.slicing))}
 	for i := range spec.size.slicing {
 		s := &spec.size.slicing[i]
 		var literal *ast.Value

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/ristretto/v2"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/graphward/graphward/cost"
 	"github.com/graphward/graphward/firewall/gqlhttp"
@@ -49,7 +48,7 @@ type compiled struct {
 // plans caches compiled operations and plans.
 type plans struct {
 	compiled, plans *documentCache
-	flight          singleflight.Group
+	flight          flight
 	hits, misses    atomic.Uint64
 }
 
@@ -149,24 +148,13 @@ func (p *plans) plan(g *generation, document, name string) (*plan, error) {
 		return v.(*plan), nil
 	}
 	p.misses.Add(1)
-	v, err, _ := p.flight.Do(flightKey(&key), func() (any, error) {
+	return p.flight.do(hash, &key, func() (*plan, error) {
 		built, err := p.build(g, document, name)
 		if err == nil {
 			p.plans.set(hash, &key, built, planBytes(built.op))
 		}
 		return built, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return v.(*plan), nil
-}
-
-// flightKey is the whole key: those who ask for different documents must never
-// be given one answer.
-func flightKey(k *documentKey) string {
-	length := binary.LittleEndian.AppendUint64(nil, uint64(len(k.name)))
-	return string(length) + k.name + string(k.generation[:]) + k.document
 }
 
 // build makes a plan that is not kept.

@@ -119,21 +119,8 @@ func (b *Binding) add(i int32) error {
 	}
 	bound := boundUse{use: i, first: int32(len(b.coords))}
 	arguments := len(b.arguments)
-	set := use.Objects
-	if set.Empty() {
-		// A use that no object can reach is judged as if all could.
-		set = b.engine.schema.Possible(use.Parent.Name)
-	}
-	for typ := range set.All {
-		at := b.engine.fields[typ][name]
-		if at == nil {
-			return fmt.Errorf("policy: the engine does not know %s.%s", b.engine.schema.Objects()[typ].Name, name)
-		}
-		b.coords = append(b.coords, at)
-		if err := b.require(use.Cond, i, at.verdict); err != nil {
-			return err
-		}
-		b.addArguments(i, at.typ)
+	if err := b.govern(i, use); err != nil {
+		return err
 	}
 	bound.end = int32(len(b.coords))
 	b.uses = append(b.uses, bound)
@@ -142,6 +129,35 @@ func (b *Binding) add(i int32) error {
 		b.ruled = append(b.ruled, i)
 	}
 	return nil
+}
+
+// govern adds the rules of a use.
+func (b *Binding) govern(i int32, use *schema.FieldUse) error {
+	if b.op.Schema == b.engine.schema && use.OnObject() {
+		return b.governAs(i, use, b.engine.coordinates[use.Index()])
+	}
+	set := use.Objects
+	if set.Empty() {
+		// A use that no object can reach is judged as if all could.
+		set = b.engine.schema.Possible(use.Parent.Name)
+	}
+	for typ := range set.All {
+		if err := b.governAs(i, use, b.engine.fields[typ][use.Field.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// governAs adds the rules of a use for one object type; at is nil where the engine
+// knows of no such field.
+func (b *Binding) governAs(i int32, use *schema.FieldUse, at *boundCoordinate) error {
+	if at == nil || at.field != use.Field.Name {
+		return fmt.Errorf("policy: the engine does not know the field of %s", use.Coordinate())
+	}
+	b.coords = append(b.coords, at)
+	b.addArguments(i, at.typ)
+	return b.require(use.Cond, i, at.verdict)
 }
 
 // introspects reports whether the use shows the schema: __schema, __type, or

@@ -219,6 +219,7 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 	}
 	known := map[key]*verdict{}
 	e.verdicts = make(map[string]map[string]*verdict, len(objects))
+	e.coordinates = make([]*boundCoordinate, e.schema.FieldCount())
 	e.fields = make([]map[string]*boundCoordinate, len(objects))
 	for i, def := range objects {
 		fields := make(map[string]*verdict, len(def.Fields))
@@ -263,6 +264,9 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 			v.read(def, objects)
 			fields[f.Name] = v
 			e.fields[i][f.Name] = &boundCoordinate{coordinate{def.Name, f.Name}, v}
+			if index := e.schema.FieldIndex(def.Name, f.Name); index >= 0 {
+				e.coordinates[index] = e.fields[i][f.Name]
+			}
 		}
 	}
 }

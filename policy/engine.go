@@ -71,8 +71,10 @@ type Engine struct {
 	drops    lookup
 	verdicts map[string]map[string]*verdict // by type and field
 	distinct []*verdict
-	// fields are those of each object type, by its index in the schema.
-	fields []map[string]*boundCoordinate
+	// coordinates are the fields of object types by schema.FieldIndex; fields are
+	// the same by the type's index in schema.Objects and the field's name.
+	coordinates []*boundCoordinate
+	fields      []map[string]*boundCoordinate
 
 	arguments     map[argumentKey]*class
 	argumentError map[argumentKey]*class

@@ -63,12 +63,19 @@ func position(t *token) *ast.Position {
 
 // release forgets the tree, which the operation holds, and keeps the stacks.
 func (p *treeParser) release() {
-	clear(p.selections[:cap(p.selections)])
-	clear(p.arguments[:cap(p.arguments)])
-	clear(p.directives[:cap(p.directives)])
-	clear(p.children[:cap(p.children)])
-	p.selections, p.arguments, p.directives, p.children = p.selections[:0], p.arguments[:0], p.directives[:0], p.children[:0]
+	p.selections, p.arguments = emptied(p.selections), emptied(p.arguments)
+	p.directives, p.children = emptied(p.directives), emptied(p.children)
 	p.c, p.lex, p.next, p.err, p.tree = nil, nil, 0, nil, tree{}
+}
+
+// emptied is a stack to use again, with nothing left in it. A large one is let go.
+func emptied[T any](stack []T) []T {
+	const kept = 512
+	if cap(stack) > kept {
+		return nil
+	}
+	clear(stack[:cap(stack)])
+	return stack[:0]
 }
 
 // document parses all definitions. Operations and fragments are each in the

@@ -82,6 +82,20 @@ func (s *Schema) Field(parent *ast.Definition, name string) *ast.FieldDefinition
 	return s.member(parent, name)
 }
 
+// FieldCount is the number of coordinates of fields that can be selected, meta
+// fields included. [Schema.FieldIndex] and [FieldUse.Index] are less.
+func (s *Schema) FieldCount() int { return s.types.fields }
+
+// FieldIndex numbers the coordinates of fields that can be selected, so that what
+// is known of each can stand in a list. It returns -1 where there is none. Another
+// Schema of the same digest may number them otherwise.
+func (s *Schema) FieldIndex(typ, field string) int {
+	if t := s.types.types[typ]; t != nil && t.fields[field] != nil {
+		return t.fields[field].index
+	}
+	return -1
+}
+
 // typenameField is the definition of __typename, the same on every type.
 var typenameField = &ast.FieldDefinition{
 	Name:        "__typename",

@@ -17,6 +17,7 @@ type typeTable struct {
 	// typeInfo.set, setIDs finds them by appendKey.
 	sets   []TypeSet
 	setIDs map[string]int32
+	fields int // that can be selected, over all types
 }
 
 // typeInfo is a named type.
@@ -35,6 +36,7 @@ func (t *typeInfo) composite() bool { return t.set >= 0 }
 
 // fieldInfo is a field of one type that can be selected.
 type fieldInfo struct {
+	index      int // over all types
 	def        *ast.FieldDefinition
 	parent     *typeInfo
 	typ        *typeInfo // named type of the result
@@ -185,10 +187,11 @@ func (t *typeTable) fill(s *Schema, info *typeInfo, shapes map[string]int32) {
 func (t *typeTable) newField(s *Schema, parent *typeInfo, f *ast.FieldDefinition, shapes map[string]int32) *fieldInfo {
 	info := &fieldInfo{
 		def: f, parent: parent, typ: t.types[f.Type.Name()],
-		coordinate: parent.def.Name + "." + f.Name,
-		args:       newArgs(s, f.Arguments),
-		listed:     listedField(f.Name),
+		index: t.fields, coordinate: parent.def.Name + "." + f.Name,
+		args:   newArgs(s, f.Arguments),
+		listed: listedField(f.Name),
 	}
+	t.fields++
 	info.omitted = make([]*Argument, len(f.Arguments))
 	for i, a := range f.Arguments {
 		info.omitted[i] = &Argument{Definition: a, Const: s.arguments[a]}

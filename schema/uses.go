@@ -303,6 +303,14 @@ func (u *FieldUse) Coordinate() string {
 	return u.Parent.Name + "." + u.Field.Name
 }
 
+// Index is [Schema.FieldIndex] of the use's coordinate, in the schema that the
+// operation was compiled for.
+func (u *FieldUse) Index() int { return u.info.index }
+
+// OnObject reports whether Parent is an object type, so that the use can be
+// resolved on no other.
+func (u *FieldUse) OnObject() bool { return u.info != nil && u.info.parent.object }
+
 // Path returns the response keys of the first route to the use, from the root.
 func (op *Operation) Path(use int) []string {
 	n := 0
