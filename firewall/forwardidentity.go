@@ -304,8 +304,11 @@ func (p *provenance) write(h gqlhttp.Fields, x *exchange, trusted []netip.Prefix
 			host = claimed[0]
 		}
 	}
-	p.host[0] = host
-	h.Set("X-Forwarded-Host", p.host[:])
+	// net/http also lets nothing at all, and some that is no host, be one.
+	if gqlhttp.ValidHost(host) {
+		p.host[0] = host
+		h.Set("X-Forwarded-Host", p.host[:])
+	}
 	h.Set("X-Forwarded-Proto", proto)
 }
 
