@@ -427,6 +427,9 @@ type ResponsesConfig struct {
 type ExtensionsConfig struct {
 	// Members to remove.
 	Remove []string `yaml:"remove"`
+	// Members that pass beside denied and masked fields too. All others are left
+	// out there: a trace may hold what a field has.
+	Keep []string `yaml:"keep"`
 }
 
 // RemoveConfig names headers to remove.

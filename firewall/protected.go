@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,13 +45,19 @@ func (x *exchange) local(ctx context.Context, v *verdict) {
 	x.settled(ctx, rec)
 }
 
+// hidesValues reports whether anything that the upstream answers may be kept from
+// the client.
+func (p *protection) hidesValues() bool {
+	return slices.ContainsFunc(p.guards, func(g policy.Guard) bool { return !p.observe || g.Mask != nil })
+}
+
 // rewrite guards an answer and records what was done to it. Errors are those
 // that refuse knows.
 func (x *exchange) rewrite(ctx context.Context, v *verdict, dst io.Writer, src io.Reader) error {
 	p, g := v.protection, &x.g.route.guard
 	options := &answer.Options{
 		Vars: v.variables, Guards: p.bound, Local: p.local, Errors: g.errors, Limit: g.max,
-		Withhold: p.withhold, Observe: p.observe,
+		Withhold: p.withhold, Observe: p.observe, Reduced: p.hidesValues(), Keep: x.g.config.Responses.Extensions.Keep,
 	}
 	var priced *bytes.Buffer
 	if g.priced && p.forwards() {

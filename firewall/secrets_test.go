@@ -188,7 +188,11 @@ func (c *secretCase) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.planted += e.plant.count
 	c.forwarded = body.Query
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, envelopeOf(data, errs))
+	answer := envelopeOf(data, errs)
+	if e.plant.count > 0 { // as a trace has it
+		answer = strings.TrimSuffix(answer, "}") + `,"extensions":{"tracing":{"values":["` + secretText + `",` + secretNumber + `]}}}`
+	}
+	_, _ = io.WriteString(w, answer)
 }
 
 func envelopeOf(data string, errs []pathError) string {

@@ -1,6 +1,11 @@
 package answer
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // body rewrites the envelope. Members that a GraphQL response does not have, such
 // as incremental, are left out: nothing guards what is in them. errors and extensions keep their place where they
@@ -202,7 +207,7 @@ func (e *envelope) readExtensions() error {
 		e.heldExtra = bytes.Clone(v)
 		return nil
 	}
-	if v, err = w.applied("extensions", v); err != nil {
+	if v, err = w.extensions(v); err != nil || v == nil {
 		return err
 	}
 	w.sep = append(w.sep[:0], sep...)
@@ -225,16 +230,12 @@ func (e *envelope) end() error {
 	if w.opts.Extensions != nil {
 		added = w.opts.Extensions(&w.report)
 	}
-	if e.heldExtra == nil && len(added) == 0 {
-		return nil
+	v, err := w.extensions(e.heldExtra)
+	if err != nil || v == nil && len(added) == 0 {
+		return err
 	}
-	v := e.heldExtra
 	if v == nil {
 		v = []byte("{}")
-	}
-	v, err := w.applied("extensions", v)
-	if err != nil {
-		return err
 	}
 	if len(added) > 0 && v[0] == '{' {
 		v = v[:len(v)-1]
@@ -246,4 +247,30 @@ func (e *envelope) end() error {
 	e.begin([]byte(`"extensions"`))
 	w.out = append(w.out, ':')
 	return w.write(v)
+}
+
+// extensions returns what stays of the upstream's; nil: nothing.
+func (w *walker) extensions(raw []byte) ([]byte, error) {
+	if raw == nil || !w.opts.Reduced {
+		return w.applied("extensions", raw)
+	}
+	var kept []byte
+	if raw[0] == '{' {
+		if err := members(raw, 0, func(key []byte, start, end int) (bool, error) {
+			if !slices.Contains(w.opts.Keep, string(key)) {
+				return true, nil
+			}
+			kept = append(kept, ',')
+			kept, _ = jsontext.AppendQuote(kept, string(key))
+			kept = append(append(kept, ':'), raw[start:end]...)
+			return true, nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if kept == nil {
+		return nil, nil
+	}
+	kept[0] = '{'
+	return w.applied("extensions", append(kept, '}'))
 }

@@ -25,6 +25,10 @@ type Options struct {
 	Local map[*ast.Field][]byte
 	// Errors says what of the upstream's own errors and extensions may pass.
 	Errors gqlhttp.ErrorOptions
+	// Reduced leaves the upstream's extensions out, but for the members that Keep
+	// names: nothing says what fields they speak of.
+	Reduced bool
+	Keep    []string
 	// Limit is the largest answer of the upstream's, in bytes.
 	Limit int64
 	// Withhold ends with a *[DeniedError] at the first position that is denied
