@@ -143,6 +143,7 @@ func New(ctx context.Context, c *Config, opts ...Option) (*Firewall, error) {
 	f.metrics.generation(g)
 	f.metrics.operations(f)
 	f.metrics.queue(&f.gate)
+	f.metrics.planCache(f.plans)
 	f.metrics.registry.MustRegister(newBackendMetrics(f))
 	if !o.offline {
 		f.manifests.start(f)

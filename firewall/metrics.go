@@ -3,6 +3,7 @@ package firewall
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -101,6 +102,14 @@ func newMetrics() *metrics {
 func (m *metrics) queue(g *gate) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "graphward", Name: "requests_waiting",
 		Help: "Requests that wait for a place among limits.in_flight."}, func() float64 { return float64(g.waiting.Load()) }))
+}
+
+// planCache shows how often a plan was at hand.
+func (m *metrics) planCache(p *plans) {
+	for result, n := range map[string]*atomic.Uint64{"hit": &p.hits, "miss": &p.misses} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "graphward", Name: "plan_cache_total",
+			Help: "Lookups of plans by result: hit, miss.", ConstLabels: prometheus.Labels{"result": result}}, func() float64 { return float64(n.Load()) }))
+	}
 }
 
 // auditLog shows what the log wrote and dropped.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,9 +51,8 @@ func cpuTime(b *testing.B) int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-// The handler alone under the comparison's own requests, without sockets and
-// without net/http: what graphward itself costs, but for its upstream client.
-func BenchmarkHandler(b *testing.B) {
+func benchFirewall(b *testing.B) (*scene, *firewall.Firewall) {
+	b.Helper()
 	s, err := newScene(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
@@ -70,49 +70,81 @@ func BenchmarkHandler(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = f.Close() })
+	return s, f
+}
+
+// prepared is a request that can be served again and again.
+type prepared struct {
+	request *http.Request
+	body    *bytes.Reader
+	hostile bool
+}
+
+func (w *workload) prepare(b *testing.B, n uint64) *prepared {
+	sent := w.next(nil, n)
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(sent.raw)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := &prepared{request: r, body: bytes.NewReader(body), hostile: sent.hostile}
+	r.RemoteAddr, r.Body = "127.0.0.1:40000", io.NopCloser(p.body)
+	return p
+}
+
+func (p *prepared) serve(b *testing.B, f *firewall.Firewall, out *discarded) {
+	_, _ = p.body.Seek(0, io.SeekStart)
+	clear(out.header)
+	f.ServeHTTP(out, p.request)
+	if (out.status >= 400) != p.hostile {
+		b.Errorf("status %d", out.status)
+	}
+}
+
+// The handler alone under the comparison's own requests, without sockets and
+// without net/http: what graphward itself costs, but for its upstream client.
+func BenchmarkHandler(b *testing.B) {
+	s, f := benchFirewall(b)
 	for _, w := range workloads(s) {
 		if w.name != "warm" && w.name != "never" && w.name != "denied" && w.name != "costly" {
 			continue
 		}
 		b.Run(w.name, func(b *testing.B) {
 			b.ReportAllocs()
-			prepared := make([]*http.Request, subjects)
-			bodies := make([]*bytes.Reader, subjects)
-			hostile := false
-			prepare := func(i int, n uint64) {
-				sent := w.next(nil, n)
-				hostile = sent.hostile
-				r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(sent.raw)))
-				if err != nil {
-					b.Fatal(err)
-				}
-				body, err := io.ReadAll(r.Body)
-				if err != nil {
-					b.Fatal(err)
-				}
-				bodies[i] = bytes.NewReader(body)
-				r.RemoteAddr, r.Body = "127.0.0.1:40000", io.NopCloser(bodies[i])
-				prepared[i] = r
-			}
-			for i := range prepared {
-				prepare(i, uint64(i))
+			var ready [subjects]*prepared
+			for i := range ready {
+				ready[i] = w.prepare(b, uint64(i))
 			}
 			out := &discarded{header: http.Header{}}
 			before := cpuTime(b)
-			n := uint64(0)
+			n := 0
 			for ; b.Loop(); n++ {
-				i := int(n % subjects)
+				i := n % subjects
 				if w.name == "never" {
-					prepare(i, subjects+n)
+					ready[i] = w.prepare(b, uint64(subjects+n))
 				}
-				_, _ = bodies[i].Seek(0, io.SeekStart)
-				clear(out.header)
-				f.ServeHTTP(out, prepared[i])
-				if (out.status >= 400) != hostile {
-					b.Fatalf("status %d", out.status)
-				}
+				ready[i].serve(b, f, out)
 			}
 			b.ReportMetric(float64(cpuTime(b)-before)/float64(n), "cpu-ns/op")
 		})
 	}
+}
+
+// How the handler scales: run it with -cpu 1,2. Each goroutine sends as a
+// caller of its own, as clients do.
+func BenchmarkHandlerParallel(b *testing.B) {
+	s, f := benchFirewall(b)
+	warm := &workloads(s)[0]
+	var callers atomic.Uint64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		p := warm.prepare(b, callers.Add(1))
+		out := &discarded{header: http.Header{}}
+		for pb.Next() {
+			p.serve(b, f, out)
+		}
+	})
 }

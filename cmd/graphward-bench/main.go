@@ -17,6 +17,7 @@ import (
 
 type cli struct {
 	Compare compareCommand `cmd:"" default:"withargs" help:"Compare graphward with a bare reverse proxy (Linux: reads /proc)."`
+	Memory  memoryCommand  `cmd:"" help:"Print the resident set with many plans and connections (Linux: reads /proc)."`
 	Backend backendCommand `cmd:"" hidden:"" help:"The backend that compare starts: fixed answers."`
 	Bare    bareCommand    `cmd:"" hidden:"" help:"The bare reverse proxy that compare starts."`
 }

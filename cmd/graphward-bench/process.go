@@ -73,6 +73,12 @@ func (t *target) mallocs(ctx context.Context) (float64, error) {
 	if t.metrics == "" {
 		return math.NaN(), nil
 	}
+	return t.metric(ctx, mallocsMetric)
+}
+
+// metric returns the value of one series, named with its labels as it is
+// printed.
+func (t *target) metric(ctx context.Context, series string) (float64, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.metrics, nil)
 	if err != nil {
 		return 0, err
@@ -88,11 +94,11 @@ func (t *target) mallocs(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, mallocsMetric+" "); ok {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
 			return strconv.ParseFloat(strings.TrimSpace(value), 64)
 		}
 	}
-	return 0, fmt.Errorf("%s has no %s", t.metrics, mallocsMetric)
+	return 0, fmt.Errorf("%s has no %s", t.metrics, series)
 }
 
 const mallocsMetric = "go_memstats_mallocs_total"
