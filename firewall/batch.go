@@ -76,13 +76,12 @@ func (x *exchange) refuseRest(calls []batched) {
 // element charges and forwards one call and appends its answer. When it is
 // refused on the way, b.refusal is set and nothing is appended.
 func (x *exchange) element(ctx context.Context, body []byte, b *batched, extensions []byte, payer *holder) []byte {
-	receipt, refusal := x.reserve(ctx, b.verdict, b.record, payer)
-	if b.refusal = refusal; refusal != nil {
+	if b.refusal = x.reserve(ctx, b.verdict, b.record, payer); b.refusal != nil {
 		return body
 	}
 	x.f.remember(b.verdict, x.who)
-	x.held, x.open = receipt, b.record
-	defer func() { x.held = budget.Receipt{} }()
+	x.open = b.record
+	defer func() { x.held.receipt = budget.Receipt{} }()
 	answer, status, err := x.fetch(ctx, b.verdict, extensions)
 	b.record.Upstream.Status, b.record.Upstream.Bytes = status, int64(len(answer))
 	if err != nil {

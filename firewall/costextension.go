@@ -58,9 +58,9 @@ func (x *exchange) costStatus(v *verdict) *costStatus {
 	if x.open != nil && x.open.Cost.Settled {
 		c.actual, c.settled = x.open.Cost.Actual, true
 	}
-	for i := range x.held.Balances {
-		if w := x.held.Charges[i].Window; !x.held.Charges[i].Final && !w.Slots() {
-			c.balance, c.window = &x.held.Balances[i], w
+	for i := range x.held.receipt.Balances {
+		if w := x.held.receipt.Charges[i].Window; !x.held.receipt.Charges[i].Final && !w.Slots() {
+			c.balance, c.window = &x.held.receipt.Balances[i], w
 		}
 	}
 	return c
@@ -73,8 +73,8 @@ func (x *exchange) rateHeaders(h http.Header) {
 		return
 	}
 	var items []budget.Item
-	for i := range x.held.Balances {
-		if item, ok := x.held.Item(i, measureOfKey(x.held.Charges[i].Key)); ok {
+	for i := range x.held.receipt.Balances {
+		if item, ok := x.held.receipt.Item(i, measureOfKey(x.held.receipt.Charges[i].Key)); ok {
 			items = append(items, item)
 		}
 	}

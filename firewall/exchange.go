@@ -39,7 +39,7 @@ type exchange struct {
 	reported []string
 
 	// held and open are what a panic must settle and finish.
-	held budget.Receipt
+	held purse
 	open *audit.Record
 	// cut: the answer was given up on purpose, with all settled and recorded.
 	cut bool
@@ -284,7 +284,7 @@ func (x *exchange) recover() {
 	if x.cut {
 		panic(http.ErrAbortHandler)
 	}
-	x.f.settle(context.WithoutCancel(x.r.Context()), x.held, -1)
+	x.f.settle(context.WithoutCancel(x.r.Context()), &x.held, -1)
 	rec := x.open
 	if rec == nil {
 		rec = x.record()

@@ -18,6 +18,7 @@ type holder struct {
 
 	name                     string // budget.Holder's
 	requests, inFlight, cost string // budget.Key's
+	unregistered             string // the cost of operations with a tier of their own
 }
 
 func newHolder(kind budget.Kind, a, b string, addr netip.Addr) *holder {
@@ -31,6 +32,7 @@ func newHolder(kind budget.Kind, a, b string, addr netip.Addr) *holder {
 		h.name = budget.Holder(kind, a)
 	}
 	h.requests, h.inFlight, h.cost = budget.Key(h.name, "requests"), budget.Key(h.name, "in_flight"), budget.Key(h.name, "cost")
+	h.unregistered = budget.Key(h.name, "cost", "unregistered")
 	return h
 }
 

@@ -16,17 +16,18 @@ import (
 // Nothing in it may be kept beyond the request: sinks keep no record, and the
 // policy keeps neither its subject nor its request.
 type memory struct {
-	exchange exchange
-	reply    reply
-	caller   caller
-	request  policy.Request
-	judge    judge
-	verdict  verdict
-	record   audit.Record
-	bound    schema.Variables
-	answer   upstream.Answer
-	rules    [1]audit.Rule
-	recorded bool // record is in use
+	exchange  exchange
+	reply     reply
+	caller    caller
+	request   policy.Request
+	judge     judge
+	verdict   verdict
+	admission admission
+	record    audit.Record
+	bound     schema.Variables
+	answer    upstream.Answer
+	rules     [1]audit.Rule
+	recorded  bool // record is in use
 }
 
 var memories = sync.Pool{New: func() any { return new(memory) }}

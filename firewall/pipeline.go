@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/graphward/graphward/cost/budget"
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/firewall/identity"
@@ -92,8 +91,10 @@ func (x *exchange) serve(ctx context.Context) {
 		admitted = context.WithoutCancel(ctx)
 	}
 	ip := f.holders.ip(x.ip)
-	held, err := g.admitIP(admitted, f.ledger, ip, calls)
-	defer func() { held.release(ctx) }()
+	held := &x.memory.admission
+	held.ledger = f.ledger
+	err := held.toAddress(admitted, g, ip, calls)
+	defer held.release(ctx)
 	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) || x.stop(StageSettle, f.auditable()) {
 		return
 	}
@@ -104,8 +105,7 @@ func (x *exchange) serve(ctx context.Context) {
 		return
 	}
 	payer := f.holders.of(g.config.Budgets.Key, who.identity, ip)
-	held, err = g.moveTo(ctx, f.ledger, held, payer, who.tier, calls, ip)
-	if x.stop(StageAdmit, err) {
+	if x.stop(StageAdmit, held.move(ctx, g, payer, who.tier, calls, ip)) {
 		return
 	}
 	if message.Batch {
@@ -126,13 +126,12 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, payer *holder
 		x.refuseCall(record, j.refusals[0])
 		return
 	}
-	receipt, refusal := x.reserve(ctx, v, record, payer)
-	if refusal != nil {
+	if refusal := x.reserve(ctx, v, record, payer); refusal != nil {
 		x.refuseCall(record, refusal)
 		return
 	}
 	x.f.remember(v, x.who)
-	x.held, x.open = receipt, record
+	x.open = record
 	if v.protection != nil && !v.protection.forwards() {
 		x.local(ctx, v)
 		return
@@ -146,17 +145,17 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, payer *holder
 }
 
 // reserve charges a call that was let through.
-func (x *exchange) reserve(ctx context.Context, v *verdict, rec *audit.Record, payer *holder) (budget.Receipt, *Refusal) {
-	receipt, err := x.f.charge(ctx, x.g, v, payer, x.ip)
+func (x *exchange) reserve(ctx context.Context, v *verdict, rec *audit.Record, payer *holder) *Refusal {
+	err := x.f.charge(ctx, x.g, &x.held, v, payer, x.ip)
 	if err == nil {
-		return receipt, nil
+		return nil
 	}
 	j := &judge{f: x.f, g: x.g}
 	if j.refuse(StageCharge, err) {
-		return budget.Receipt{}, j.refusals[0]
+		return j.refusals[0]
 	}
 	j.record(rec)
-	return receipt, nil
+	return nil
 }
 
 // record adds the refusals that a mode turned into reports.

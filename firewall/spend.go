@@ -9,18 +9,49 @@ import (
 	"github.com/graphward/graphward/schema"
 )
 
+// purse is a receipt with room for what it is usually of. A ledger that is no
+// budget.Reserver may keep what it was given beyond the request, to tell its
+// store later: it is given memory of its own.
+type purse struct {
+	receipt  budget.Receipt
+	charges  [2]budget.Charge
+	balances [2]budget.Balance
+	amounts  [2]float64
+}
+
+// room is where the charges of the next spend are put together.
+func (p *purse) room(l budget.Ledger) []budget.Charge {
+	if _, ok := l.(budget.Reserver); ok {
+		return p.charges[:0]
+	}
+	return make([]budget.Charge, 0, 2)
+}
+
+// spend spends charges; what p held before is settled. No charges hold nothing.
+func (p *purse) spend(ctx context.Context, l budget.Ledger, charges []budget.Charge) error {
+	p.receipt = budget.Receipt{Balances: p.balances[:0]}
+	if len(charges) == 0 {
+		return nil
+	}
+	if err := budget.Reserve(ctx, l, &p.receipt, charges); err != nil {
+		p.receipt = budget.Receipt{}
+		return err
+	}
+	return nil
+}
+
 // admission is what a request holds while it runs: its slots, and requests
-// that are not yet final.
+// that are not yet final. The zero admission holds nothing.
 type admission struct {
-	ledger  budget.Ledger
-	receipt budget.Receipt
+	ledger budget.Ledger
+	purse  purse
 }
 
 // release gives slots back. Requests that were counted stay counted. It
 // outlives the request's context, because the client may be gone; what the
 // ledger cannot be told expires by itself.
-func (a admission) release(ctx context.Context) {
-	if a.ledger == nil || len(a.receipt.Charges) == 0 {
+func (a *admission) release(ctx context.Context) {
+	if len(a.purse.receipt.Charges) == 0 {
 		return
 	}
 	if ctx.Err() != nil {
@@ -28,69 +59,61 @@ func (a admission) release(ctx context.Context) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 		defer cancel()
 	}
-	_ = a.ledger.Settle(ctx, a.receipt, nil)
+	_ = a.ledger.Settle(ctx, a.purse.receipt, nil)
+	a.purse.receipt = budget.Receipt{}
 }
 
 // settleTime bounds what is still to be settled after a request.
 const settleTime = 2 * time.Second
 
-// admitIP counts requests against the address before anything dear: what is
+// toAddress counts requests against the address before anything dear: what is
 // refused on the way to an identity (401, bad JSON, unknown ids) stays counted
-// there, so that guessing is never free. moveTo gives it back for a caller who
+// there, so that guessing is never free. move gives it back for a caller who
 // is counted under a key of its own.
-func (g *generation) admitIP(ctx context.Context, l budget.Ledger, ip *holder, calls int) (admission, error) {
-	return g.admit(ctx, l, ip, "default", calls, false)
+func (a *admission) toAddress(ctx context.Context, g *generation, ip *holder, calls int) error {
+	return a.admit(ctx, g, ip, "default", calls, false)
 }
 
-// moveTo admits the caller under its own key and tier, and takes the requests
+// move admits the caller under its own key and tier, and takes the requests
 // off the address. An anonymous caller whose key is the address stays there.
-func (g *generation) moveTo(ctx context.Context, l budget.Ledger, from admission, to *holder, tier string, calls int, ip *holder) (admission, error) {
+func (a *admission) move(ctx context.Context, g *generation, to *holder, tier string, calls int, ip *holder) error {
 	if to.name == ip.name && tier == "default" {
-		return from, nil
+		return nil
 	}
-	if from.ledger != nil && len(from.receipt.Charges) > 0 {
-		if err := budget.Cancel(ctx, from.ledger, from.receipt); err != nil {
-			return admission{}, err
+	if len(a.purse.receipt.Charges) > 0 {
+		if err := budget.Cancel(ctx, a.ledger, a.purse.receipt); err != nil {
+			return err
 		}
+		a.purse.receipt = budget.Receipt{}
 	}
-	return g.admit(ctx, l, to, tier, calls, true)
+	return a.admit(ctx, g, to, tier, calls, true)
 }
 
-func (g *generation) admit(ctx context.Context, l budget.Ledger, of *holder, tier string, calls int, final bool) (admission, error) {
+func (a *admission) admit(ctx context.Context, g *generation, of *holder, tier string, calls int, final bool) error {
 	t, ok := g.config.Budgets.Tiers[tier]
 	if !ok {
-		return admission{}, nil
+		return nil
 	}
-	charges := new([2]budget.Charge) // the receipt keeps it
-	n := 0
+	charges := a.purse.room(a.ledger)
 	if t.Requests.Amount > 0 {
-		charges[n] = budget.Charge{Key: of.requests, Window: t.Requests, Amount: float64(calls), Final: final}
-		n++
+		charges = append(charges, budget.Charge{Key: of.requests, Window: t.Requests, Amount: float64(calls), Final: final})
 	}
 	if t.InFlight > 0 {
-		charges[n] = budget.Charge{Key: of.inFlight, Window: budget.Window{Amount: float64(t.InFlight)}, Amount: 1}
-		n++
+		charges = append(charges, budget.Charge{Key: of.inFlight, Window: budget.Window{Amount: float64(t.InFlight)}, Amount: 1})
 	}
-	if n == 0 {
-		return admission{}, nil
-	}
-	receipt, err := l.Spend(ctx, charges[:n:n])
-	if err != nil {
-		return admission{}, err
-	}
-	return admission{l, receipt}, nil
+	return a.purse.spend(ctx, a.ledger, charges)
 }
 
 // charge reserves a call's cost and counts the operations and root fields that
 // have budgets of their own. The first charge of the receipt is the cost when
 // the tier limits it.
-func (f *Firewall) charge(ctx context.Context, g *generation, v *verdict, of *holder, ip netip.Addr) (budget.Receipt, error) {
+func (f *Firewall) charge(ctx context.Context, g *generation, p *purse, v *verdict, of *holder, ip netip.Addr) error {
 	b := &g.config.Budgets
-	charges := make([]budget.Charge, 0, 1)
+	charges := p.room(f.ledger)
 	if t, ok := b.Tiers[v.tier]; ok && t.Cost.Amount > 0 {
 		key := of.cost
 		if v.apart {
-			key = budget.Key(of.name, "cost", "unregistered")
+			key = of.unregistered
 		}
 		charges = append(charges, budget.Charge{Key: key, Window: t.Cost, Amount: v.estimate.Total})
 	}
@@ -105,10 +128,7 @@ func (f *Firewall) charge(ctx context.Context, g *generation, v *verdict, of *ho
 			Amount: float64(n), Final: true,
 		})
 	}
-	if len(charges) == 0 {
-		return budget.Receipt{}, nil
-	}
-	return f.ledger.Spend(ctx, charges)
+	return p.spend(ctx, f.ledger, charges)
 }
 
 // rootUses counts the live uses of the root fields that have a budget; each
@@ -137,7 +157,8 @@ func rootUses(op *schema.Operation, vars *schema.Variables, budgets map[string]b
 // settle ends a reservation. actual is the priced answer, negative when the
 // estimate stands: a client that leaves early has caused the work all the same.
 // It outlives the request's context, because the client may be gone.
-func (f *Firewall) settle(ctx context.Context, r budget.Receipt, actual float64) {
+func (f *Firewall) settle(ctx context.Context, p *purse, actual float64) {
+	r := p.receipt
 	if len(r.Charges) == 0 {
 		return
 	}
@@ -148,12 +169,13 @@ func (f *Firewall) settle(ctx context.Context, r budget.Receipt, actual float64)
 	}
 	var amounts []float64
 	if actual >= 0 {
-		amounts = make([]float64, len(r.Charges))
-		for i, c := range r.Charges {
-			amounts[i] = c.Amount
-			if !c.Final {
-				amounts[i] = actual
+		amounts = p.amounts[:0]
+		for i := range r.Charges {
+			amount := actual
+			if c := &r.Charges[i]; c.Final {
+				amount = c.Amount
 			}
+			amounts = append(amounts, amount)
 		}
 	}
 	if err := f.ledger.Settle(ctx, r, amounts); err != nil {

@@ -56,7 +56,7 @@ type Ledger interface {
 	// actual is not read. nil keeps the reserved amounts; zeros cancel. It has an effect once: a receipt already
 	// settled, or whose lease is over, is left alone without an error. It runs even when ctx is done, because a client that
 	// has gone must not keep its reservation. Errors: *ChargeError when actual is of another length, negative or not
-	// finite (nothing is settled then), *CapacityError, *StoreError.
+	// finite (nothing is settled then), *CapacityError, *StoreError. actual is neither changed nor kept.
 	Settle(ctx context.Context, receipt Receipt, actual []float64) error
 }
 
@@ -97,8 +97,14 @@ type Inspector interface {
 
 // Cancel settles a receipt at nothing: the operation did not run. Final charges stay spent.
 func Cancel(ctx context.Context, ledger Ledger, receipt Receipt) error {
-	return ledger.Settle(ctx, receipt, make([]float64, len(receipt.Charges)))
+	nothing := zeros[:]
+	if len(receipt.Charges) > len(nothing) {
+		nothing = make([]float64, len(receipt.Charges))
+	}
+	return ledger.Settle(ctx, receipt, nothing[:len(receipt.Charges)])
 }
+
+var zeros [8]float64
 
 // ExceededError says which bucket refused a Spend. Of several it is the one with the longest wait.
 type ExceededError struct {
