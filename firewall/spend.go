@@ -9,8 +9,8 @@ import (
 	"github.com/graphward/graphward/schema"
 )
 
-// purse is a receipt with room for what it is usually of. A ledger that is no
-// budget.Reserver may keep what it was given beyond the request, to tell its
+// purse is a receipt with room for what it is usually of. A ledger other than
+// budget.Memory may keep what it was given beyond the request, to tell its
 // store later: it is given memory of its own.
 type purse struct {
 	receipt  budget.Receipt
@@ -21,7 +21,7 @@ type purse struct {
 
 // room is where the charges of the next spend are put together.
 func (p *purse) room(l budget.Ledger) []budget.Charge {
-	if _, ok := l.(budget.Reserver); ok {
+	if _, ok := l.(*budget.Memory); ok {
 		return p.charges[:0]
 	}
 	return make([]budget.Charge, 0, 2)

@@ -74,7 +74,7 @@ func TestSpendsAllocateNothing(t *testing.T) {
 	}
 }
 
-// keeper is a ledger that is no budget.Reserver and looks later at what it was given.
+// keeper is another ledger and looks later at what it was given.
 type keeper struct {
 	budget.Ledger
 	given [][]budget.Charge

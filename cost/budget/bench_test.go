@@ -81,7 +81,7 @@ func BenchmarkMemory(b *testing.B) {
 		var receipt Receipt
 		for i := 0; next(); i++ {
 			charges[0].Key = key.client(i * 7919 % benchClients)
-			if err := ledger.Reserve(b.Context(), &receipt, charges); err != nil {
+			if err := ledger.reserve(b.Context(), &receipt, charges); err != nil {
 				b.Error(err)
 				return
 			}
@@ -121,7 +121,7 @@ func BenchmarkMemoryAdmission(b *testing.B) {
 	b.ReportAllocs()
 	defer reportCPU(b)()
 	for b.Loop() {
-		if err := ledger.Reserve(b.Context(), &receipt, charges); err != nil {
+		if err := ledger.reserve(b.Context(), &receipt, charges); err != nil {
 			b.Fatal(err)
 		}
 		if err := ledger.Settle(b.Context(), receipt, actual); err != nil {

@@ -60,17 +60,11 @@ type Ledger interface {
 	Settle(ctx context.Context, receipt Receipt, actual []float64) error
 }
 
-// Reserver is a Ledger that can do without memory of its own.
-type Reserver interface {
-	// Reserve is Ledger's Spend with its receipt in r, whose Balances' room is used again. What r held before must be settled. On an
-	// error r has nothing to settle, but for the *StoreError of a store that says otherwise.
-	Reserve(ctx context.Context, r *Receipt, charges []Charge) error
-}
-
-// Reserve spends into r, in r's own room where the ledger is a Reserver.
+// Reserve is Spend of a ledger with the receipt in r, whose Balances' room is used again; what r held before must be settled. Then a Memory
+// allocates nothing. What wraps a Memory is asked by its own Spend. On an error r is what Spend returned beside it.
 func Reserve(ctx context.Context, ledger Ledger, r *Receipt, charges []Charge) error {
-	if m, ok := ledger.(Reserver); ok {
-		return m.Reserve(ctx, r, charges)
+	if m, ok := ledger.(*Memory); ok {
+		return m.reserve(ctx, r, charges)
 	}
 	var err error
 	*r, err = ledger.Spend(ctx, charges)

@@ -42,7 +42,6 @@ type Memory struct {
 
 var (
 	_ Ledger    = (*Memory)(nil)
-	_ Reserver  = (*Memory)(nil)
 	_ Inspector = (*Memory)(nil)
 )
 
@@ -100,12 +99,12 @@ type touch struct {
 // Spend implements Ledger.
 func (m *Memory) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 	var r Receipt
-	err := m.Reserve(ctx, &r, charges)
+	err := m.reserve(ctx, &r, charges)
 	return r, err
 }
 
-// Reserve implements Reserver. It allocates nothing when r.Balances has room for the charges.
-func (m *Memory) Reserve(ctx context.Context, r *Receipt, charges []Charge) error {
+// reserve is Spend in memory of the caller; it allocates nothing when r.Balances has room for the charges.
+func (m *Memory) reserve(ctx context.Context, r *Receipt, charges []Charge) error {
 	balances := r.room(len(charges))
 	*r = Receipt{Balances: balances[:0]}
 	if err := ctx.Err(); err != nil {
