@@ -36,7 +36,8 @@ func (f *Firewall) budgets(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the budget ledger cannot be looked into", http.StatusNotImplemented)
 		return
 	}
-	holder, err := g.namedHolder(r.URL.Query().Get("client"), r.URL.Query().Get("issuer"))
+	query := r.URL.Query()
+	holder, err := g.namedHolder(query.Get("client"), query.Get("issuer"), query.Has("issuer"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -88,7 +89,9 @@ func (f *Firewall) inspector() (budget.Inspector, bool) {
 
 // namedHolder reads CLIENT of `graphward budgets`. Without a kind it is an
 // address, where it can be one, else a subject: the budget that is asked for most.
-func (g *generation) namedHolder(client, issuer string) (string, error) {
+// A subject's issuer that is not said is the only one of the config; said to be
+// empty it is none, as of the subjects of API keys.
+func (g *generation) namedHolder(client, issuer string, said bool) (string, error) {
 	if addr, err := netip.ParseAddr(client); err == nil {
 		return ipHolder(addr), nil
 	}
@@ -101,7 +104,7 @@ func (g *generation) namedHolder(client, issuer string) (string, error) {
 	}
 	switch budget.Kind(kind) {
 	case budget.KindSubject:
-		if issuer == "" && len(g.config.Identity.JWT) > 0 {
+		if !said && len(g.config.Identity.JWT) > 0 {
 			if len(g.config.Identity.JWT) > 1 {
 				return "", fmt.Errorf("there are %d issuers: name the subject's", len(g.config.Identity.JWT))
 			}
@@ -146,8 +149,10 @@ func (g *generation) buckets(holder string) []bucket {
 	for _, name := range slices.Sorted(maps.Keys(b.Overrides.Operations)) {
 		out = append(out, bucket{budget.Key(holder, "operation", name), "operation:" + name, "", b.Overrides.Operations[name]})
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.Overrides.RootFields)) {
-		out = append(out, bucket{budget.Key(holder, "field", name), "field:" + name, "", b.Overrides.RootFields[name]})
+	if strings.HasPrefix(holder, "{"+string(budget.KindIP)+":") { // root fields are counted by address
+		for _, name := range slices.Sorted(maps.Keys(b.Overrides.RootFields)) {
+			out = append(out, bucket{budget.Key(holder, "field", name), "field:" + name, "", b.Overrides.RootFields[name]})
+		}
 	}
 	slices.SortStableFunc(out, func(a, b bucket) int { return cmp.Compare(a.tier, b.tier) })
 	return out

@@ -18,9 +18,9 @@ type budgetsCommand struct {
 
 // budgetsClient says who is asked about, and where.
 type budgetsClient struct {
-	Client string `arg:"" help:"subject:ID, api_key:ID, certificate:FINGERPRINT or ip:ADDRESS; a name without a colon is a subject." placeholder:"CLIENT"`
-	Issuer string `help:"Issuer of a subject; default: the only one configured."`
-	Config string `help:"Configuration whose admin listener is asked." placeholder:"FILE" default:"graphward.yaml"`
+	Client string  `arg:"" help:"subject:ID, api_key:ID, certificate:FINGERPRINT or ip:ADDRESS; a name without a colon is a subject, an address an address." placeholder:"CLIENT"`
+	Issuer *string `help:"Issuer of a subject, empty for those of API keys; default: the only one configured."`
+	Config string  `help:"Configuration whose admin listener is asked." placeholder:"FILE" default:"graphward.yaml"`
 }
 
 type budgetsShow struct{ budgetsClient }
@@ -51,8 +51,8 @@ func (b *budgetsClient) ask(ctx context.Context, c *console, method string) erro
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	query := url.Values{"client": {b.Client}}
-	if b.Issuer != "" {
-		query.Set("issuer", b.Issuer)
+	if b.Issuer != nil {
+		query.Set("issuer", *b.Issuer)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+admin.Listen+"/budgets?"+query.Encode(), nil)
 	if err != nil {
