@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"pgregory.net/rapid"
 )
 
 func TestWithoutSuggestions(t *testing.T) {
@@ -287,4 +288,14 @@ func topLevel(t *testing.T, body []byte) (all []topMember) {
 		all = append(all, topMember{m.name, string(body[m.value:m.end])})
 	}
 	return all
+}
+
+func TestNamesErrors(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		parts := rapid.SliceOf(rapid.SampledFrom([]string{"e", "r", "rr", "errors", `errors"`, "o", "s", `"`, "x", "xxxxxxxx"})).Draw(t, "parts")
+		body := []byte(strings.Join(parts, ""))
+		if got, want := namesErrors(body), bytes.Contains(body, []byte(`errors"`)); got != want {
+			t.Fatalf("%q: %v", body, got)
+		}
+	})
 }
