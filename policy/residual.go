@@ -26,8 +26,8 @@ type residual struct {
 	bodies []residualBody
 	// opaque says that something remains that is not understood.
 	opaque bool
-	// truism says that of one body nothing remains as OPA has it.
-	truism bool
+	// plain says that OPA left no body, or one of which nothing remains.
+	plain bool
 }
 
 // always and never report what holds for every object.
@@ -146,7 +146,7 @@ func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
 	}
 	if !c.scans {
 		r, err := k.partial(body)
-		if err != nil || !r.opaque && (!c.entangled || r.truism || len(r.bodies) == 0) {
+		if err != nil || !r.opaque && (!c.entangled || r.plain) {
 			return r, err
 		}
 	}
@@ -218,8 +218,9 @@ func (k *residualCompiler) compile(queries *rego.PartialQueries) (*residual, err
 func (k *residualCompiler) bodies(bodies []ast.Body) (*residual, error) {
 	out := &residual{}
 	if slices.ContainsFunc(bodies, isTruism) {
-		return &residual{bodies: []residualBody{{}}, truism: true}, nil // whatever else remains
+		return &residual{bodies: []residualBody{{}}, plain: true}, nil // whatever else remains
 	}
+	out.plain = len(bodies) == 0
 	if len(bodies) > maxResidualBodies {
 		return &residual{opaque: true}, nil
 	}

@@ -216,7 +216,11 @@ func (e *upstreamError) locate() error {
 			}
 			switch t.Kind() {
 			case '"':
-				e.path = append(e.path, step{key: t.String()})
+				one := step{key: t.String()}
+				if n, err := strconv.Atoi(one.key); err == nil && n >= 0 { // no name: some servers write indices so
+					one = step{in: n, out: n}
+				}
+				e.path = append(e.path, one)
 			case '0':
 				n, err := strconv.Atoi(t.String())
 				if err != nil {
