@@ -69,6 +69,10 @@ func (j *judge) refuse(stage Stage, err error) (stop bool) {
 	if err == nil {
 		return false
 	}
+	if err == errUnregistered && j.g.mode(errUnregistered.code) == Report {
+		j.reported = append(j.reported, unregistered)
+		return false
+	}
 	r := refuse(stage, err)
 	switch j.g.mode(r.modeCode()) {
 	case Off:
@@ -296,8 +300,15 @@ func (g *generation) adhoc(ctx context.Context, op *schema.Operation, who *calle
 			return err
 		}
 	}
-	return &callError{code: "OPERATION_NOT_ALLOWED", message: "The operation is not registered"}
+	return errUnregistered
 }
+
+// errUnregistered is reported of every ad-hoc operation while a client's
+// operations are being collected; so its report is made once, and only read.
+var (
+	errUnregistered = &callError{code: "OPERATION_NOT_ALLOWED", message: "The operation is not registered"}
+	unregistered    = refuse(StageResolve, errUnregistered)
+)
 
 // kindAllowed refuses subscriptions, and mutations by GET.
 func kindAllowed(op *schema.Operation, method string) error {

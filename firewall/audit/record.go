@@ -7,9 +7,9 @@
 package audit
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -184,10 +184,9 @@ type Sink interface {
 // 5.7), whose order is that of time to the millisecond.
 func NewID() string {
 	var id [16]byte
-	_, _ = rand.Read(id[6:]) // never fails
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64()) // ChaCha8 with the runtime's seed: an id is unique, not secret
 	ms := uint64(time.Now().UnixMilli())
-	binary.BigEndian.PutUint16(id[0:], uint16(ms>>32))
-	binary.BigEndian.PutUint32(id[2:], uint32(ms))
+	binary.BigEndian.PutUint64(id[0:], ms<<16|rand.Uint64()>>48)
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	var text [36]byte
