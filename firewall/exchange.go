@@ -40,6 +40,8 @@ type exchange struct {
 
 	// held and open are what a panic must settle and finish.
 	held purse
+	// last is what ends with held: the request's admission when it has one call.
+	last *admission
 	open *audit.Record
 	// cut: the answer was given up on purpose, with all settled and recorded.
 	cut bool
@@ -284,7 +286,7 @@ func (x *exchange) recover() {
 	if x.cut {
 		panic(http.ErrAbortHandler)
 	}
-	x.f.settle(context.WithoutCancel(x.r.Context()), &x.held, -1)
+	x.f.settle(context.WithoutCancel(x.r.Context()), &x.held, -1, x.last)
 	rec := x.open
 	if rec == nil {
 		rec = x.record()

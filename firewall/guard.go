@@ -116,7 +116,7 @@ func (x *exchange) respond(ctx context.Context, v *verdict, out *upstreamAnswer)
 	default:
 		// The header section is out: only cutting the connection says that
 		// the answer is not whole.
-		x.f.settle(ctx, &x.held, -1)
+		x.f.settle(ctx, &x.held, -1, x.last)
 		rec.Verdict, rec.Aborted, rec.Status, rec.Message = audit.Failed, true, x.w.status, err.Error()
 		rec.Stage, rec.Code = string(StageGuard), gqlhttp.CodeUpstreamError
 		if clientGone(x.r.Context()) {
@@ -135,7 +135,7 @@ func (x *exchange) settled(ctx context.Context, rec *audit.Record) {
 	if rec.Cost.Settled {
 		actual = rec.Cost.Actual
 	}
-	x.f.settle(ctx, &x.held, actual)
+	x.f.settle(ctx, &x.held, actual, x.last)
 	rec.Verdict, rec.Status = audit.Allowed, x.w.status
 	x.finish(rec)
 }
@@ -161,7 +161,7 @@ func (x *exchange) settleFailed(ctx context.Context, err error) {
 	if e := (*upstreamError)(nil); errors.As(err, &e) && !e.sent {
 		actual = 0
 	}
-	x.f.settle(ctx, &x.held, actual)
+	x.f.settle(ctx, &x.held, actual, x.last)
 }
 
 // head writes the answer's header section.

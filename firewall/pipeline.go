@@ -131,7 +131,7 @@ func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, payer *holder
 		return
 	}
 	x.f.remember(v, x.who)
-	x.open = record
+	x.open, x.last = record, &x.memory.admission
 	if v.protection != nil && !v.protection.forwards() {
 		x.local(ctx, v)
 		return

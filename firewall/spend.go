@@ -157,29 +157,43 @@ func rootUses(op *schema.Operation, vars *schema.Variables, budgets map[string]b
 // settle ends a reservation. actual is the priced answer, negative when the
 // estimate stands: a client that leaves early has caused the work all the same.
 // It outlives the request's context, because the client may be gone.
-func (f *Firewall) settle(ctx context.Context, p *purse, actual float64) {
-	r := p.receipt
-	if len(r.Charges) == 0 {
+// The admission, unless it is nil, is released with it: a store is told of both
+// at once.
+func (f *Firewall) settle(ctx context.Context, p *purse, actual float64, a *admission) {
+	if len(p.receipt.Charges) == 0 {
 		return
 	}
-	if _, local := f.ledger.(*budget.Memory); !local { // which waits for nobody
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	var err error
+	if _, local := f.ledger.(*budget.Memory); local { // which waits for nobody
+		err = f.ledger.Settle(ctx, p.receipt, p.actual(actual))
+	} else {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 		defer cancel()
-	}
-	var amounts []float64
-	if actual >= 0 {
-		amounts = p.amounts[:0]
-		for i := range r.Charges {
-			amount := actual
-			if c := &r.Charges[i]; c.Final {
-				amount = c.Amount
-			}
-			amounts = append(amounts, amount)
+		all := []budget.Settlement{{Receipt: p.receipt, Actual: p.actual(actual)}}
+		if a != nil && len(a.purse.receipt.Charges) > 0 {
+			all = append(all, budget.Settlement{Receipt: a.purse.receipt})
+			a.purse.receipt = budget.Receipt{}
 		}
+		err = budget.SettleAll(bounded, f.ledger, all)
 	}
-	if err := f.ledger.Settle(ctx, r, amounts); err != nil {
+	if err != nil {
 		f.metrics.settleFailed.Inc()
 		f.log.Warn().Err(err).Msg("a reservation could not be settled; it expires by itself")
 	}
+}
+
+// actual is what a receipt is settled at: the cost alone is corrected.
+func (p *purse) actual(cost float64) []float64 {
+	if cost < 0 {
+		return nil
+	}
+	amounts := p.amounts[:0]
+	for i := range p.receipt.Charges {
+		amount := cost
+		if c := &p.receipt.Charges[i]; c.Final {
+			amount = c.Amount
+		}
+		amounts = append(amounts, amount)
+	}
+	return amounts
 }

@@ -45,7 +45,7 @@ func (s *spender) request(ctx context.Context, fail func(...any)) {
 	if err := s.f.charge(ctx, s.g, &x.held, &s.v, s.payer, s.ip.addr); err != nil {
 		fail(err)
 	}
-	s.f.settle(ctx, &x.held, 10)
+	s.f.settle(ctx, &x.held, 10, held)
 	held.release(ctx)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -244,6 +245,33 @@ func (b *Breaker) Settle(ctx context.Context, receipt Receipt, actual []float64)
 		return &StoreError{Op: "settle", Err: fmt.Errorf("not kept for later: %w", cause)}
 	}
 	return nil
+}
+
+// settleAll is of receipts of the store; others, and all while it fails, are settled one by one.
+func (b *Breaker) settleAll(ctx context.Context, settlements []Settlement) error {
+	store, ok := b.store.(together)
+	for _, s := range settlements {
+		ok = ok && !s.Receipt.Unmetered && s.Receipt.route == routeStore && checkActual(s.Receipt.Charges, s.Actual) == nil
+	}
+	if !ok || b.State().Phase == Open {
+		return settleEach(ctx, b, settlements)
+	}
+	err := store.settleAll(ctx, settlements)
+	failure, ok := errors.AsType[*StoreError](err)
+	if !ok {
+		return err
+	}
+	b.failed(failure)
+	var lost error
+	for _, s := range settlements { // one that it was told all the same has its effect once
+		if s.Actual != nil {
+			s.Actual = slices.Clone(s.Actual)
+		}
+		if len(s.Receipt.Charges) > 0 && !b.keep(settlement{receipt: s.Receipt, actual: s.Actual}) {
+			lost = &StoreError{Op: "settle", Err: fmt.Errorf("not kept for later: %w", failure)}
+		}
+	}
+	return lost
 }
 
 func (b *Breaker) succeeded() {

@@ -100,6 +100,36 @@ func Cancel(ctx context.Context, ledger Ledger, receipt Receipt) error {
 
 var zeros [8]float64
 
+// Settlement is a receipt and what to settle it at; see Ledger's Settle.
+type Settlement struct {
+	Receipt Receipt
+	Actual  []float64
+}
+
+// together is a Ledger for which several settlements are one round trip.
+type together interface {
+	settleAll(ctx context.Context, settlements []Settlement) error
+}
+
+// SettleAll settles receipts of one ledger, by one round trip where the ledger's settlements take one each. Each has the effect of a Settle
+// of its own; the error is of one that failed.
+func SettleAll(ctx context.Context, ledger Ledger, settlements []Settlement) error {
+	if l, ok := ledger.(together); ok {
+		return l.settleAll(ctx, settlements)
+	}
+	return settleEach(ctx, ledger, settlements)
+}
+
+func settleEach(ctx context.Context, ledger Ledger, settlements []Settlement) error {
+	var failed error
+	for _, s := range settlements {
+		if err := ledger.Settle(ctx, s.Receipt, s.Actual); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
 // ExceededError says which bucket refused a Spend. Of several it is the one with the longest wait.
 type ExceededError struct {
 	Index      int           // of the charge

@@ -308,10 +308,56 @@ func (r *Redis) Settle(ctx context.Context, receipt Receipt, actual []float64) e
 	return failed
 }
 
+// settleAll sends the scripts of all settlements at once. A server that lacks the script is told each again, which has its effect once.
+func (r *Redis) settleAll(ctx context.Context, settlements []Settlement) error {
+	for _, s := range settlements {
+		if err := checkActual(s.Receipt.Charges, s.Actual); err != nil {
+			return settleEach(ctx, r, settlements)
+		}
+	}
+	bounded, stop := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+	defer stop()
+	pipe := r.client.Pipeline()
+	for _, s := range settlements {
+		if s.Receipt.id == (receiptID{}) {
+			continue
+		}
+		groups := r.groups(s.Receipt.Charges)
+		for i := range groups {
+			if keys, args := r.settlement(s.Receipt, &groups[i], s.Actual, false); keys != nil {
+				settleScript.EvalSha(bounded, pipe, keys, args...)
+			}
+		}
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	_, err := pipe.Exec(bounded)
+	switch {
+	case err == nil:
+		return nil
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		return settleEach(ctx, r, settlements)
+	}
+	return &StoreError{Op: "settle", Err: err}
+}
+
 // settleGroup corrects one group; final charges only when all is undone.
 func (r *Redis) settleGroup(ctx context.Context, receipt Receipt, g *group, actual []float64, undo bool) error {
-	keys := []string{r.recordKey(g.tag, receipt.id)}
-	args := []any{milliseconds(r.memory()), receipt.id.String(), milliseconds(r.lease)}
+	keys, args := r.settlement(receipt, g, actual, undo)
+	if keys == nil {
+		return nil
+	}
+	if err := settleScript.Run(ctx, r.client, keys, args...).Err(); err != nil {
+		return &StoreError{Op: "settle", Err: err}
+	}
+	return nil
+}
+
+// settlement is what the script is told of one group; no keys when there is nothing to settle.
+func (r *Redis) settlement(receipt Receipt, g *group, actual []float64, undo bool) (keys []string, args []any) {
+	keys = []string{r.recordKey(g.tag, receipt.id)}
+	args = []any{milliseconds(r.memory()), receipt.id.String(), milliseconds(r.lease)}
 	open := undo
 	for _, i := range g.charges {
 		c := &receipt.Charges[i]
@@ -324,12 +370,9 @@ func (r *Redis) settleGroup(ctx context.Context, receipt Receipt, g *group, actu
 		args = append(args, decimal(difference), decimal(c.Window.Amount), micros(c.Window), capped(c.Window), decimal(c.Amount))
 	}
 	if !open {
-		return nil
+		return nil, nil
 	}
-	if err := settleScript.Run(ctx, r.client, keys, args...).Err(); err != nil {
-		return &StoreError{Op: "settle", Err: err}
-	}
-	return nil
+	return keys, args
 }
 
 // Balance is the state of a bucket now; it charges nothing. A bucket that is not known is full.

@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -102,6 +103,92 @@ func TestRedisTakesOneRoundTrip(t *testing.T) {
 }
 
 // A call that arrives twice, or after it was cancelled, has an effect once, or none.
+// Settlements of several receipts are one round trip, also through a breaker, and have the effect of as many Settles; also where the
+// server has lost the script, where the store fails, and where one of them is no good.
+func TestSettleAll(t *testing.T) {
+	server := miniredis.RunT(t)
+	r := mustRedis(t, RedisOptions{URL: "redis://" + server.Addr(), Timeout: patience})
+	trips := new(roundTrips)
+	r.client.AddHook(trips)
+	breaker, err := NewBreaker(r, BreakerOptions{Probe: r.Probe, Interval: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer breaker.Close()
+	slots := Window{Amount: 5}
+	both := func(l Ledger) []Settlement {
+		t.Helper()
+		admitted, err := l.Spend(t.Context(), []Charge{{Key: "requests", Window: still, Amount: 1, Final: true}, {Key: "slots", Window: slots, Amount: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		charged, err := l.Spend(t.Context(), []Charge{{Key: "cost", Window: still, Amount: 100}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []Settlement{{Receipt: charged, Actual: []float64{7}}, {Receipt: admitted}, {}}
+	}
+	check := func(what string, n float64) {
+		t.Helper()
+		held, err := r.Balance(t.Context(), "slots", slots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cost, requests := used(t, r, "cost"), used(t, r, "requests"); cost != 7*n || requests != n || held.Remaining != 5 {
+			t.Errorf("%s: %v cost, %v requests, %v slots left; want %v, %v, 5", what, cost, requests, held.Remaining, 7*n, n)
+		}
+	}
+	for i, l := range []Ledger{r, breaker} {
+		all := both(l)
+		settleAllOnce(t, l, all)
+		trips.commands.Store(0)
+		settleAllOnce(t, l, all) // again, without effect
+		if n := trips.commands.Load(); n != 1 {
+			t.Errorf("%d round trips for two settlements", n)
+		}
+		check(fmt.Sprintf("%T", l), float64(1+i))
+	}
+	all := both(breaker)
+	if err := r.client.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	settleAllOnce(t, breaker, all)
+	check("after a script flush", 3)
+
+	all = both(breaker)
+	server.SetError("LOADING")
+	settleAllOnce(t, breaker, all)
+	server.SetError("")
+	for deadline := time.Now().Add(patience); breaker.State().Pending > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d settlements are pending", breaker.State().Pending)
+		}
+	}
+	check("after the store failed", 4)
+
+	all = both(breaker)
+	all[0].Actual = []float64{1, 2}
+	if err := SettleAll(t.Context(), breaker, all); !errors.As(err, new(*ChargeError)) {
+		t.Errorf("two amounts for one charge: %v", err)
+	}
+	all[0].Actual = []float64{7}
+	settleAllOnce(t, breaker, all)
+	check("after a mistake in one of them", 5)
+
+	memory := NewMemory(MemoryOptions{})
+	settleAllOnce(t, memory, both(memory))
+	if n := memory.Stats().Reservations; n != 0 {
+		t.Errorf("%d reservations are open", n)
+	}
+}
+
+func settleAllOnce(t *testing.T, l Ledger, all []Settlement) {
+	t.Helper()
+	if err := SettleAll(t.Context(), l, all); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRedisCallsThatArriveTwiceOrLate(t *testing.T) {
 	server := miniredis.RunT(t)
 	r := mustRedis(t, RedisOptions{URL: "redis://" + server.Addr(), Timeout: patience})
