@@ -273,7 +273,7 @@ func TestUpstreamFaults(t *testing.T) {
 					c.Upstream.MaxResponse = 1 << 20
 					c.Upstream.Timeout = firewall.Duration(patience)
 					if fault.slow {
-						c.Upstream.Timeout = firewall.Duration(200 * time.Millisecond)
+						c.Upstream.Timeout = firewall.Duration(time.Second) // so long that dialling is done by then
 					}
 					if mode == "unguarded" {
 						unguarded(c)
