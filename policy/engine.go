@@ -204,8 +204,8 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		}
 		if slices.ContainsFunc(closure.reads, func(rd read) bool { return rd.ofParent() }) {
 			c.kind = classObject
-			c.truths, c.entangled = parentTruths(closure), a.entangled(closure)
-			c.single, c.scans = a.single(closure)
+			c.truths = parentTruths(closure)
+			c.single, c.scans, c.entangled = a.single(closure)
 			c.single = c.single && !c.impure
 		}
 		if c.same = texts[g.text]; c.same == nil || c.constant != nil {

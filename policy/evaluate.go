@@ -58,7 +58,7 @@ func (e *evaluation) all(steps []condition, next func() bool) bool {
 		switch {
 		case many:
 			rest := steps[1:]
-			return e.each1(s, func() bool { return e.all(rest, next) })
+			return e.eachWay(s, func() bool { return e.all(rest, next) })
 		case !ok:
 			return false
 		}
@@ -106,8 +106,8 @@ func (e *evaluation) equal(s *condition) (slot int, ok, many bool) {
 	return -1, !many && t != nil && u != nil && t.Value.Compare(u.Value) == 0, many
 }
 
-// each1 calls next for each way in which a truth or a unification holds.
-func (e *evaluation) each1(s *condition, next func() bool) bool {
+// eachWay calls next for each way in which a truth or a unification holds.
+func (e *evaluation) eachWay(s *condition, next func() bool) bool {
 	if s.kind == isTruth {
 		return e.each(&s.left, func(t *ast.Term) bool { return e.truth(s, t) && next() })
 	}

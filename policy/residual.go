@@ -16,9 +16,10 @@ import (
 
 // A rule about the object is evaluated partially, once for each projection of
 // everything but the object. What remains is mostly a few comparisons with the
-// object's fields, which are made here: a hundred times as fast as asking OPA
-// for each object. Where anything else remains, OPA is asked for each distinct
-// projection of the object. The differential test holds both to OPA's answer.
+// object's fields, which are made here, and else a query (query.go): ten to a
+// hundred times as fast as asking OPA for each object. Where anything else remains,
+// OPA is asked for each distinct projection of the object. The differential test
+// holds all of them to OPA's answer.
 
 // residual is what remains of a rule: it allows an object when any of its
 // bodies holds. The zero value allows nothing.
@@ -605,7 +606,7 @@ func (e *residualExpr) test(values []*ast.Term, doubt *bool) bool {
 // object can have two values, which OPA refuses. scans says that one ranges over
 // the policy's data, of which partial evaluation would make a condition for each
 // entry.
-func (a *analyser) single(c *closure) (single, scans bool) {
+func (a *analyser) single(c *closure) (single, scans, entangled bool) {
 	dependent := map[*ast.Rule]bool{}
 	depends := func(rule *ast.Rule) bool {
 		f := a.of(rule)
@@ -628,73 +629,57 @@ func (a *analyser) single(c *closure) (single, scans bool) {
 	}
 	for rule := range dependent {
 		if !a.oneValue(rule, c.rules) {
-			return false, false
+			return false, false, false
 		}
 		scans = scans || ranges(rule, ast.DefaultRootDocument)
 	}
-	return true, scans
+	return true, scans, entangles(dependent)
 }
 
-// entangled reports whether a rule that depends on the object has a variable
-// both in a negation, an or, an every or a comprehension and beside it. Partial
-// evaluation then puts a path in the variable's place and forgets that the path
-// had to be there: w := input.parent.a; not w == 1 becomes not input.parent.a == 1,
-// which holds for an object without a.
-func (a *analyser) entangled(c *closure) bool {
-	return slices.ContainsFunc(c.rules, entangledRule)
-}
-
-func entangledRule(rule *ast.Rule) bool {
-	all, found := countVars(rule), false
-	inside := func(x any) {
-		for v, n := range countVars(x) {
-			found = found || all[v] > n
-		}
-	}
-	ast.NewGenericVisitor(func(x any) bool {
-		switch x := x.(type) {
-		case *ast.Expr:
-			if x.Negated {
-				inside(x)
-			}
-		case *ast.Not, *ast.LogicalOr, *ast.Every, *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
-			inside(x)
-		}
-		return found
-	}).Walk(rule)
-	return found
-}
-
-// countVars counts the occurrences of local variables, those in the heads of
-// references included.
-func countVars(x any) map[ast.Var]int {
-	out := map[ast.Var]int{}
-	ast.NewGenericVisitor(func(x any) bool {
-		switch x := x.(type) {
-		case ast.Var:
-			if x != ast.InputRootDocument.Value && x != ast.DefaultRootDocument.Value {
-				out[x]++
-			}
-		case *ast.Expr:
-			if terms, ok := x.Terms.([]*ast.Term); ok { // the operator is a reference, not a variable
-				for _, t := range terms[1:] {
-					for v, n := range countVars(t) {
-						out[v] += n
-					}
-				}
-				return true
-			}
-		case ast.Call:
-			for _, t := range x[1:] {
-				for v, n := range countVars(t) {
-					out[v] += n
+// entangles reports whether partial evaluation may forget that a path had to be
+// there: it puts paths in the place of variables, and takes one that then stands in a
+// negation, an or, an every or a comprehension for one that is asked for anyway.
+// Of w := input.parent.a; not w == 1 it leaves not input.parent.a == 1, which
+// holds for an object without a.
+func entangles(rules map[*ast.Rule]bool) bool {
+	either, bound := false, false
+	for rule := range rules {
+		negates := false
+		visitor := ast.NewGenericVisitor(func(x any) bool {
+			switch x := x.(type) {
+			case *ast.Expr:
+				negates = negates || x.Negated
+				bound = bound || x.IsEquality() && changing(x.Operand(0)) && changing(x.Operand(1))
+			case *ast.Not, *ast.Every, *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
+				negates = true
+			case *ast.LogicalOr:
+				either = true
+			case ast.Var:
+				bound = bound || x != ast.InputRootDocument.Value && x != ast.DefaultRootDocument.Value
+			case ast.Ref: // the name of a builtin is no variable
+				if _, global := x[0].Value.(ast.Var); global && x.IsGround() {
+					return true
 				}
 			}
+			return negates
+		})
+		for r := rule; r != nil; r = r.Else { // without the rule's name
+			visitor.Walk(r.Body)
+			for _, arg := range r.Head.Args {
+				visitor.Walk(arg)
+			}
+		}
+		if negates {
 			return true
 		}
-		return false
-	}).Walk(x)
-	return out
+	}
+	return either && bound
+}
+
+// changing reports whether a term is a path that may depend on the object.
+func changing(t *ast.Term) bool {
+	ref, ok := t.Value.(ast.Ref)
+	return ok && (ref.HasPrefix(parentRef) || ref.HasPrefix(ast.DefaultRootRef))
 }
 
 // oneValue reports whether a rule can have one value only, with the rules of
