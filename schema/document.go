@@ -54,11 +54,11 @@ func (n *node) directives() ast.DirectiveList {
 	return n.spread.Directives
 }
 
-// spreadRef is a named spread: the node, and whether its fields merge into
-// its definition's root selection set.
+// spreadRef is a named spread: the node, the index of the fragment's definition
+// or -1, and whether its fields merge into its definition's root selection set.
 type spreadRef struct {
-	node int32
-	top  bool
+	node, fragment int32
+	top            bool
 }
 
 // definition is an operation or a fragment of the document. Fragments come first.

@@ -465,11 +465,12 @@ func (c *compiler) index() error {
 			c.fragments[name] = int32(i)
 		}
 	}
-	for _, s := range c.spreads {
-		n := &c.nodes[s.node]
+	for i := range c.spreads {
+		n := &c.nodes[c.spreads[i].node]
 		if target, ok := c.fragments[n.spread.Name]; ok {
 			n.fragment = target
 		}
+		c.spreads[i].fragment = n.fragment
 	}
 	return nil
 }

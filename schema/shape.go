@@ -162,17 +162,18 @@ func (c *compiler) reach(i int32, visit func(*definition) error) error {
 			c.stack = c.stack[:len(c.stack)-1]
 			continue
 		}
-		target := c.nodes[c.spreads[top.next].node].fragment
+		target := c.spreads[top.next].fragment
 		top.next++
 		c.visits++
 		if target < 0 || c.defs[target].stamp == c.walks {
 			continue
 		}
-		c.defs[target].stamp = c.walks
-		if err := visit(&c.defs[target]); err != nil {
+		d := &c.defs[target]
+		d.stamp = c.walks
+		if err := visit(d); err != nil {
 			return err
 		}
-		c.stack = append(c.stack, frame{def: target, next: c.defs[target].spreads})
+		c.stack = append(c.stack, frame{def: target, next: d.spreads})
 	}
 	return nil
 }
