@@ -326,7 +326,7 @@ func (e *ErrorWriter) release() error {
 	} else {
 		err = r.remove(func(name string) bool { return slices.Contains(e.o.RemoveExtensions, name) })
 	}
-	if err == errGrown {
+	if errors.Is(err, errGrown) {
 		return &ResponseError{err.Error()}
 	}
 	if err != nil {
