@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -89,7 +90,7 @@ func (d *direct) write(p []byte) (int, error) {
 
 // named gives an error of the raw connection the name of what was done.
 func named(op string, err error) error {
-	if e, ok := err.(*net.OpError); ok {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
 		e.Op = op
 	}
 	return err

@@ -240,7 +240,7 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	}
 	rec.Code, rec.Stage, rec.Status = r.Code, string(r.Stage), status
 	rec.Message = r.Message
-	if _, same := r.Cause.(*costError); r.Cause != nil && !same {
+	if _, same := r.Cause.(*costError); r.Cause != nil && !same { //nolint:errorlint // a wrapped one says more
 		rec.Message = recordable(r.Cause)
 	}
 	if rec == &x.memory.record && rec.Rules == nil {

@@ -207,7 +207,7 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 	var d *deadline
 	var err error
 	if rt.plain != nil && rt.group == nil {
-		res, err = rt.post(ctx, x, v, extensions)
+		res, err = rt.post(ctx, x, v, extensions) //nolint:bodyclose // upstreamAnswer.close closes it
 	} else {
 		res, ctx, d, err = rt.roundTrip(ctx, x, v, extensions) //nolint:bodyclose // upstreamAnswer.close closes it
 	}

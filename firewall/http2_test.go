@@ -51,7 +51,6 @@ type attacker struct {
 	*http2.Framer
 	block bytes.Buffer
 	hpack *hpack.Encoder
-	path  string
 }
 
 func newAttacker(t testing.TB, s *secured, address string, settings ...http2.Setting) *attacker {

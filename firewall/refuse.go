@@ -75,7 +75,7 @@ func refuse(stage Stage, err error) *Refusal {
 
 // found is for an error as its stage made it, which most are.
 func (r *Refusal) found(err error) bool {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // unwrapped looks inside
 	case *callError:
 		r.Code, r.Message = e.code, e.message
 	case *gqlhttp.Error:
@@ -133,7 +133,7 @@ func (r *Refusal) unwrapped(err error) bool {
 		r.overloaded()
 		return true
 	}
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // it unwraps
 	case interface{ Unwrap() error }:
 		return r.within(e.Unwrap())
 	case interface{ Unwrap() []error }:

@@ -385,7 +385,7 @@ func fitsList(s *gql.Schema, t *gql.Type, v ast.Value) error {
 // fitsLeaf holds a value against a scalar or enum type, as the specification's
 // result coercion has it (section 3.5, 3.9); custom scalars take any value.
 func fitsLeaf(s *gql.Schema, t *gql.Type, v ast.Value) error {
-	ok := false
+	var ok bool
 	number, isNumber := v.(ast.Number)
 	text, isText := v.(ast.String)
 	def := s.Types[t.Name()]

@@ -73,7 +73,7 @@ type Statement struct {
 var (
 	oneOf = regexp.MustCompile("Requires (?:one of|of of) (?:the )?following (?:set of )?permissions([^:.]*): ([^.]*)")
 	allOf = regexp.MustCompile("Requires the following permissions: ([^.]*)")
-	both  = regexp.MustCompile("Requires ([A-Z_]+) and ([A-Z_]+) permissions?\\.")
+	both  = regexp.MustCompile(`Requires ([A-Z_]+) and ([A-Z_]+) permissions?\.`)
 	apps  = regexp.MustCompile("(?:set|used) only by (?:an )?apps? (?:with|that has) `([A-Z_]+)` permission")
 	staff = regexp.MustCompile("Requires staff permissions")
 	word  = regexp.MustCompile("`[^`]*`|[A-Z][A-Z_]+[A-Z]")

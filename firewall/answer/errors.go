@@ -496,7 +496,7 @@ func (w *walker) keep(e *upstreamError, removed map[string]bool) (text []byte, o
 		if path[i].key == "" || hidden > 0 {
 			continue
 		}
-		guarded := false
+		var guarded bool
 		if guarded, places, err = w.shape.guarded(places, path[i].key); err != nil {
 			return nil, false, err
 		}

@@ -40,7 +40,7 @@ func (b *body) begin(c *Client, ctx context.Context, address string, timeout tim
 	b.client, b.ctx, b.address, b.timeout = c, ctx, address, timeout
 	b.extra = c.options.MaxHeader
 	if b.form == formLength && b.left == 0 {
-		b.finish(io.EOF)
+		_ = b.finish(io.EOF)
 	}
 }
 
@@ -229,7 +229,7 @@ func (b *body) finish(err error) error {
 func (b *body) Close() error {
 	if b.conn != nil {
 		b.reuse = false
-		b.finish(io.ErrClosedPipe)
+		_ = b.finish(io.ErrClosedPipe)
 	}
 	return nil
 }

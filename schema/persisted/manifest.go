@@ -367,7 +367,7 @@ func (m *manifest) limits(r *Raise) (wrong string, err error) {
 		Directives int     `json:"directives"`
 		Cost       float64 `json:"cost"`
 	}
-	if json.Unmarshal(raw, &v, json.RejectUnknownMembers(true)) != nil {
+	if json.Unmarshal(raw, &v, json.RejectUnknownMembers(true)) != nil { //nolint:nilerr // the first result says it
 		return "limits must be an object of depth, aliases, root_fields, directives (whole numbers) and cost (a number)", nil
 	}
 	if min(v.Depth, v.Aliases, v.RootFields, v.Directives) < 0 || v.Cost < 0 {
