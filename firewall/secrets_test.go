@@ -48,7 +48,6 @@ const (
 type planting struct {
 	denied func(position) bool
 	inside []bool // of each field that is open
-	n      uint64 // of the field that was entered last
 	count  int    // of secrets
 }
 

@@ -337,13 +337,13 @@ func (e *evaluation) rule(d *definition, operands []*ast.Term) *ast.Term {
 }
 
 // solve calls visit with the branch's value in each solution.
-func (e *evaluation) solve(b *branch, operands []*ast.Term, visit func(*ast.Term) bool) bool {
+func (e *evaluation) solve(b *branch, operands []*ast.Term, visit func(*ast.Term) bool) {
 	for i := range b.params {
 		if p := &b.params[i]; p.kind == isConstant && !p.constant.Equal(operands[i]) {
-			return false
+			return
 		}
 	}
-	return e.params(b.params, operands, func() bool {
+	e.params(b.params, operands, func() bool {
 		return e.all(b.body, func() bool { return e.each(&b.value, visit) })
 	})
 }

@@ -175,7 +175,7 @@ func (k *residualCompiler) partial(body ast.Body) (*residual, error) {
 		rego.Store(s.engine.compiled.store),
 		rego.ParsedUnknowns([]*ast.Term{ast.NewTerm(parentRef)}),
 	).PrepareForPartial(context.WithoutCancel(s.ctx))
-	if err != nil {
+	if err != nil { //nolint:nilerr // what cannot be prepared is left to OPA as a whole
 		return &residual{opaque: true}, nil
 	}
 	left, err := query.Partial(context.WithoutCancel(s.ctx),
