@@ -101,7 +101,7 @@ func (x *exchange) record() *audit.Record {
 	}
 	x.memory.recorded = true
 	*rec = audit.Record{
-		Time: x.began, ID: audit.NewID(), Protocol: "http", ClientIP: x.ip, TraceParent: x.r.Header.Get("Traceparent"),
+		Time: x.began, ID: audit.NewIDAt(x.began), Protocol: "http", ClientIP: x.ip, TraceParent: x.r.Header.Get("Traceparent"),
 		Generation: x.g.number, SchemaDigest: x.g.schemaID, PolicyRevision: x.g.policyRevision(),
 		Reported: slices.Clip(x.reported),
 	}

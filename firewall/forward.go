@@ -316,7 +316,7 @@ func (rt *route) headers(h gqlhttp.Fields, x *exchange, v *verdict, own *provena
 	for name, values := range rt.set {
 		h.Set(name, values)
 	}
-	return rt.identity.write(h, x.who.identity, x.open.ID, time.Now())
+	return rt.identity.write(h, x.who.identity, x.open.ID)
 }
 
 var (

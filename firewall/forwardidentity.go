@@ -201,7 +201,7 @@ func (i *identityHeaders) reveals(id *identity.Identity) bool {
 }
 
 // write sets the headers for one forwarded call.
-func (i *identityHeaders) write(h gqlhttp.Fields, id *identity.Identity, decision string, now time.Time) error {
+func (i *identityHeaders) write(h gqlhttp.Fields, id *identity.Identity, decision string) error {
 	if i == nil {
 		return nil
 	}
@@ -223,7 +223,7 @@ func (i *identityHeaders) write(h gqlhttp.Fields, id *identity.Identity, decisio
 	if i.signer == nil || !id.Authenticated {
 		return nil
 	}
-	token, err := i.signer.Token(id, now)
+	token, err := i.signer.Token(id, time.Now())
 	if err != nil {
 		return err
 	}

@@ -274,7 +274,14 @@ func readFull(out *upstreamAnswer, buf []byte) (n int, err error) {
 }
 
 func beginsObject(body []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
+	for _, c := range body {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return c == '{'
+		}
+	}
+	return false
 }
 
 // whole guards an answer that is in memory.

@@ -182,10 +182,13 @@ type Sink interface {
 
 // NewID returns a new decision id: a UUID of version 7 (RFC 9562 section
 // 5.7), whose order is that of time to the millisecond.
-func NewID() string {
+func NewID() string { return NewIDAt(time.Now()) }
+
+// NewIDAt is [NewID] at another time than now.
+func NewIDAt(at time.Time) string {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64()) // ChaCha8 with the runtime's seed: an id is unique, not secret
-	ms := uint64(time.Now().UnixMilli())
+	ms := uint64(at.UnixMilli())
 	binary.BigEndian.PutUint64(id[0:], ms<<16|rand.Uint64()>>48)
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80

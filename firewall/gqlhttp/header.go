@@ -1,9 +1,11 @@
 package gqlhttp
 
 import (
+	"hash/maphash"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // hopByHop are the fields that concern one connection (RFC 9110 section 7.6.1,
@@ -76,10 +78,11 @@ func appendFold(buf []byte, name string) []byte {
 }
 
 // RequestFilter copies the client's headers to the upstream request by the
-// rules of DESIGN.md section 6. It is immutable once made and safe for
+// rules of DESIGN.md section 6. Its rules never change; it is safe for
 // concurrent use.
 type RequestFilter struct {
-	drop fieldSet
+	drop  fieldSet
+	known knownFates
 }
 
 // NewRequestFilter returns a filter that also drops what the client sends under
@@ -115,17 +118,19 @@ func (h HeaderMap) Set(name string, values []string) { h[name] = values }
 // Connection nominates go first, so that a client can never remove what the
 // firewall sets on dst afterwards (CVE-2021-33197).
 func (f *RequestFilter) Apply(dst Fields, src http.Header, g Guarded) {
-	var buf [64]byte
 	nominated := src["Connection"]
 	for name, values := range src {
-		folded := appendFold(buf[:0], name)
-		if f.drop.covers(folded) || strings.HasPrefix(string(folded), forwardedPrefix) || nominates(nominated, name) {
+		switch f.known.of(name, f.fate) {
+		case dropped:
 			continue
+		case qualified:
+			if g.Whole {
+				continue
+			}
 		}
-		if g.Whole && isConditional(folded) {
-			continue
+		if !nominates(nominated, name) {
+			dst.Set(name, values[:len(values):len(values)])
 		}
-		dst.Set(name, values[:len(values):len(values)])
 	}
 	if g.Plain {
 		dst.Set("Accept-Encoding", identityCoding)
@@ -133,6 +138,48 @@ func (f *RequestFilter) Apply(dst Fields, src http.Header, g Guarded) {
 }
 
 var identityCoding = []string{"identity"}
+
+func (f *RequestFilter) fate(folded []byte) fate {
+	switch {
+	case f.drop.covers(folded) || strings.HasPrefix(string(folded), forwardedPrefix):
+		return dropped
+	case isConditional(folded):
+		return qualified
+	}
+	return passed
+}
+
+// fate is what becomes of a field, by its name alone.
+type fate uint8
+
+const (
+	passed    fate = iota
+	qualified      // goes only where an answer is as upstream gave it
+	dropped
+)
+
+// knownFates remembers the fates of names, as they are written, that came
+// last: clients and servers send the same few. It is safe for concurrent use.
+type knownFates [1024]atomic.Pointer[knownFate]
+
+type knownFate struct {
+	name string
+	fate fate
+}
+
+var fateSeed = maphash.MakeSeed()
+
+// of returns the fate of a name, which judge finds of its folded form.
+func (k *knownFates) of(name string, judge func(folded []byte) fate) fate {
+	place := &k[maphash.String(fateSeed, name)%uint64(len(k))]
+	if known := place.Load(); known != nil && known.name == name {
+		return known.fate
+	}
+	var buf [64]byte
+	is := judge(appendFold(buf[:0], name))
+	place.Store(&knownFate{strings.Clone(name), is})
+	return is
+}
 
 // covers reports whether a field is in the set or speaks in our name.
 func (s fieldSet) covers(folded []byte) bool {
@@ -217,10 +264,11 @@ func foldByte(c byte) byte {
 	return c
 }
 
-// ResponseFilter copies upstream's headers to the client. It is immutable once
-// made and safe for concurrent use.
+// ResponseFilter copies upstream's headers to the client. Its rules never change; it
+// is safe for concurrent use.
 type ResponseFilter struct {
-	drop fieldSet
+	drop  fieldSet
+	known knownFates
 }
 
 // NewResponseFilter returns a filter that also drops the given names
@@ -233,18 +281,30 @@ func NewResponseFilter(names ...string) *ResponseFilter {
 // only, nothing that speaks in the firewall's name. Where the body was altered,
 // its length and validators go as well. Values are shared with src.
 func (f *ResponseFilter) Apply(dst, src http.Header, altered bool) {
-	var buf [64]byte
 	nominated := src["Connection"]
 	for name, values := range src {
-		folded := appendFold(buf[:0], name)
-		if f.drop.covers(folded) || nominates(nominated, name) {
+		switch f.known.of(name, f.fate) {
+		case dropped:
 			continue
+		case qualified:
+			if altered {
+				continue
+			}
 		}
-		if altered && (string(folded) == "content-length" || slices.Contains(validators, string(folded))) {
-			continue
+		if !nominates(nominated, name) {
+			dst[name] = values[:len(values):len(values)]
 		}
-		dst[name] = values[:len(values):len(values)]
 	}
+}
+
+func (f *ResponseFilter) fate(folded []byte) fate {
+	switch {
+	case f.drop.covers(folded):
+		return dropped
+	case string(folded) == "content-length" || slices.Contains(validators, string(folded)):
+		return qualified
+	}
+	return passed
 }
 
 // SetPrivate marks an answer that depends on who asked, or that was altered:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 // headers builds a header from "Name: value" lines, names as written.
@@ -271,4 +272,25 @@ func TestWithoutNominated(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { WithoutNominated(r) }); n > 0 {
 		t.Errorf("%g allocations", n)
 	}
+}
+
+// What a filter remembers of names must not change what becomes of them,
+// whichever names share a place.
+func TestFatesAreRemembered(t *testing.T) {
+	names := rapid.Custom(func(t *rapid.T) string {
+		return rapid.SampledFrom([]string{"Accept", "Cookie", "Range", "If-Match", "X-Forwarded-Host", "Te", "Etag", "X-Graphward-Subject", "X-Tenant", "Content_Length", "Content-Length", "A", ""}).Draw(t, "name") +
+			rapid.StringMatching(`[A-Za-z_-]{0,2}`).Draw(t, "rest")
+	})
+	request, response := NewRequestFilter("Cookie"), NewResponseFilter("X-Tenant")
+	rapid.Check(t, func(t *rapid.T) {
+		name := names.Draw(t, "name")
+		for range 2 {
+			if got, want := request.known.of(name, request.fate), request.fate(appendFold(nil, name)); got != want {
+				t.Fatalf("request: %q is %d, want %d", name, got, want)
+			}
+			if got, want := response.known.of(name, response.fate), response.fate(appendFold(nil, name)); got != want {
+				t.Fatalf("response: %q is %d, want %d", name, got, want)
+			}
+		}
+	})
 }

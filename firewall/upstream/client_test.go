@@ -561,3 +561,21 @@ func TestLargeRequest(t *testing.T) {
 		t.Errorf("%d bytes, status %d", n, res.StatusCode)
 	}
 }
+
+// Every byte at every place of a word, so that no neighbour hides one.
+func TestCleanValue(t *testing.T) {
+	for _, around := range []string{"a", " ", "\t", "~", "\x00", "\x1f", "\x7f", "\x80", "\xff"} {
+		for at := range 19 {
+			for c := range 256 {
+				s := strings.Repeat("x", at) + string([]byte{byte(c)}) + around + strings.Repeat("y", 18-at)
+				want := true
+				for i := range len(s) {
+					want = want && (s[i] == '\t' || s[i] >= ' ' && s[i] != 0x7f) // RFC 9110 section 5.5
+				}
+				if clean(s, true) != want || clean([]byte(s), true) != want {
+					t.Fatalf("%q: want %v", s, want)
+				}
+			}
+		}
+	}
+}
