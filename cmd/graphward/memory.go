@@ -56,7 +56,9 @@ func paceCollector(limit int64) {
 }
 
 // pacer sets GOGC after each collection so that the next one comes at the
-// floor, or at twice what is live where that is more.
+// floor, or, where more is live, when twice the floor has gathered: with half a
+// floor of cached plans a flood of new documents would else have them walked ten
+// times a second. At most the live bytes are trebled; they are always doubled.
 type pacer struct {
 	floor   int64
 	percent int
@@ -76,10 +78,11 @@ func (p *pacer) watch() {
 	})
 }
 
-// gcPercent is the GOGC with which a heap with so many live bytes grows to floor.
-// It is rounded, since each change stops the world for a moment.
+// gcPercent is the GOGC for a heap with so many live bytes. It is rounded, since
+// each change stops the world for a moment.
 func gcPercent(floor, live int64) int {
-	percent := 100 * (floor - live) / max(live, 1<<20)
+	held := max(live, 1<<20)
+	percent := max(100*(floor-live)/held, min(200, 200*floor/held))
 	return int(min(max(100, percent/50*50), 6400))
 }
 
