@@ -239,6 +239,10 @@ type upstream struct {
 	body   []byte // that endless repeats
 	then   string
 	calls  []upstreamCall
+
+	// ending are connections on which the last answer has been given. While one is open the firewall may keep it, and send
+	// the next case's request where nobody reads.
+	ending sync.WaitGroup
 }
 
 type upstreamCall struct {
@@ -294,6 +298,7 @@ func (u *upstream) prepare(t *testing.T, c *testCase) {
 	if body, err = c.expand(body); err != nil {
 		t.Fatal(err)
 	}
+	u.ending.Wait()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.calls, u.body, u.then = nil, []byte(body), strings.TrimSpace(c.files["answer.then"])
@@ -342,6 +347,10 @@ func (u *upstream) serve(c net.Conn) {
 		u.mu.Lock()
 		u.calls = append(u.calls, upstreamCall{r.Method, r.RequestURI, r.TransferEncoding, headerOf(r), string(body)})
 		answer, repeated, then := u.answer, u.body, u.then
+		if then == "close" {
+			u.ending.Add(1)
+			defer func() { _ = c.Close(); u.ending.Done() }()
+		}
 		u.mu.Unlock()
 		if then != "head" {
 			if _, err := c.Write(answer); err != nil {
