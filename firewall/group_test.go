@@ -162,7 +162,8 @@ func TestKilledAddress(t *testing.T) {
 	serves(t, g, all[0], "restarted")
 
 	all[1].pause()
-	before := all[2].asked.Load()
+	others := func() int64 { return all[0].asked.Load() + all[2].asked.Load() }
+	before := others()
 	got = besiege(t, g.address, "paused", func(n int64) bool {
 		if n == 200 {
 			all[1].kill() // what it was asked before has no answer
@@ -171,8 +172,10 @@ func TestKilledAddress(t *testing.T) {
 		}
 		return n > 400
 	})
-	if all[2].asked.Load()-before < 100 {
-		t.Errorf("beside a paused one the others were asked too little: %v", got)
+	// Which of the two is for the scheduler to say. Of the first 200 at most one
+	// for each sender hangs.
+	if n := others() - before; n < 150 {
+		t.Errorf("beside a paused one the others were asked too little, %d times: %v", n, got)
 	}
 	serves(t, g, all[1], "resumed")
 	once(t, all)
