@@ -130,10 +130,7 @@ func (j *judge) decide(ctx context.Context, doc document, c *gqlhttp.Call, metho
 		j.refuse(StagePlan, err)
 		return nil, false
 	}
-	v, bound := &verdict{}, &schema.Variables{}
-	if j.memory != nil {
-		v, bound = &j.memory.verdict, &j.memory.bound
-	}
+	v, bound := j.room()
 	*v = verdict{plan: p, document: doc, tier: who.tier}
 	registered := g.register(v, clientOf(who))
 	if j.refuse(StagePlan, kindAllowed(p.op, method)) {
@@ -158,6 +155,14 @@ func (j *judge) decide(ctx context.Context, doc document, c *gqlhttp.Call, metho
 		return v, false
 	}
 	return v, len(j.refusals) == 0
+}
+
+// room is where the verdict of a call and its variables are put together.
+func (j *judge) room() (*verdict, *schema.Variables) {
+	if j.memory != nil {
+		return &j.memory.verdict, &j.memory.bound
+	}
+	return new(verdict), new(schema.Variables)
 }
 
 // measure prices a document and holds it against the limit; batchCost is the

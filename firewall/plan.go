@@ -148,8 +148,14 @@ func (p *plans) plan(g *generation, document, name string) (*plan, error) {
 		return v.(*plan), nil
 	}
 	p.misses.Add(1)
+	return p.missed(g, hash, key)
+}
+
+// missed is plan for a document that is not kept. Its key is a copy, which flies
+// while plan's stays on the stack.
+func (p *plans) missed(g *generation, hash uint64, key documentKey) (*plan, error) {
 	return p.flight.do(hash, &key, func() (*plan, error) {
-		built, err := p.build(g, document, name)
+		built, err := p.build(g, key.document, key.name)
 		if err == nil {
 			p.plans.set(hash, &key, built, planBytes(built.op))
 		}

@@ -11,6 +11,10 @@ package jsonscan
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/graphward/graphward/ascii"
 )
 
 // MaxMembers is how many members an object may have.
@@ -58,9 +62,9 @@ func (r *Reader) String() (inside []byte, escaped, ok bool) {
 	if !r.Take('"') {
 		return nil, false, false
 	}
-	begin, ascii := r.at, true
+	begin, valid := r.at, true
 	for {
-		r.at += plain(r.text[r.at:])
+		r.at += ascii.Plain(r.text[r.at:])
 		if r.at >= len(r.text) {
 			return nil, false, false
 		}
@@ -68,7 +72,7 @@ func (r *Reader) String() (inside []byte, escaped, ok bool) {
 		case c == '"':
 			inside = r.text[begin:r.at]
 			r.at++
-			return inside, escaped, ascii || utf8.Valid(inside)
+			return inside, escaped, valid || utf8.Valid(inside)
 		case c == '\\':
 			if r.at+1 >= len(r.text) || unescaped[r.text[r.at+1]] == 0 {
 				return nil, false, false
@@ -78,7 +82,7 @@ func (r *Reader) String() (inside []byte, escaped, ok bool) {
 		case c < ' ':
 			return nil, false, false
 		default:
-			ascii = false
+			valid = false
 			r.at++
 		}
 	}
@@ -218,33 +222,6 @@ func (r *Reader) list(depth int) bool {
 	}
 }
 
-// plain returns how many bytes at the beginning of text are ASCII that may
-// stand in a string as it is, judged eight at a time.
-func plain(text []byte) (n int) {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x80 * ones
-	)
-	for ; len(text)-n >= 8; n += 8 {
-		t := text[n : n+8]
-		x := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
-			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
-		// The highest bit of a byte is set by x for those above 0x7f, and by
-		// the differences for those below 0x20, quotes and backslashes. A
-		// borrow that sets another's comes only from a byte below it that is
-		// one of these.
-		if (x|(x-0x20*ones)|(x^'"'*ones-ones)|(x^'\\'*ones-ones))&highs != 0 {
-			break
-		}
-	}
-	for ; n < len(text); n++ {
-		if c := text[n]; c < ' ' || c >= 0x80 || c == '"' || c == '\\' {
-			break
-		}
-	}
-	return n
-}
-
 // unescaped is what the byte behind a backslash stands for (RFC 8259 section
 // 7); 0 for u and for what no JSON has.
 var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
@@ -259,4 +236,14 @@ func AppendUnescaped(dst, inside []byte) []byte {
 		dst = append(append(dst, inside[:i]...), unescaped[inside[i+1]])
 		inside = inside[i+2:]
 	}
+}
+
+// AppendQuote appends s as a JSON string. Where s is no UTF-8 what is no
+// character becomes U+FFFD.
+func AppendQuote(dst []byte, s string) []byte {
+	if ascii.Plain(s) == len(s) {
+		return append(append(append(dst, '"'), s...), '"')
+	}
+	dst, _ = jsontext.AppendQuote(dst, s)
+	return dst
 }

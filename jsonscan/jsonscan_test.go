@@ -92,3 +92,15 @@ func FuzzValue(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) { check(t, text) })
 }
+
+// What needs escapes, and what is no UTF-8, goes the slow way.
+func TestAppendQuote(t *testing.T) {
+	for s, want := range map[string]string{
+		"": `""`, "plain text": `"plain text"`, `a "word"`: `"a \"word\""`, `back\slash`: `"back\\slash"`,
+		"line\nend": `"line\nend"`, "\x00": `"\u0000"`, "é€😀": `"é€😀"`, "\xff": "\"\ufffd\"",
+	} {
+		if got := string(jsonscan.AppendQuote([]byte("x"), s)); got != "x"+want {
+			t.Errorf("%q: %s, want x%s", s, got, want)
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/graphward/graphward/ascii"
 )
 
 const (
@@ -213,7 +215,7 @@ func (r *Record) appendRules(o object) object {
 // appendText adds a JSON string of s, cleaned.
 func appendText(dst object, s string, limit int) object {
 	dst = append(dst, '"')
-	if len(s) <= limit && usual(s) {
+	if len(s) <= limit && ascii.Plain(s) == len(s) {
 		return append(append(dst, s...), '"')
 	}
 	plain, quotes := plain(s, limit)
@@ -253,32 +255,6 @@ func clean(s string, limit int) string {
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-// usual reports whether s can be written as it is, judged eight bytes at a
-// time: all are visible ASCII or spaces, and neither quotes nor backslashes.
-func usual(s string) bool {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x80 * ones
-	)
-	for ; len(s) >= 8; s = s[8:] {
-		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		// A byte's highest bit is set by x for those above 0x7f, and by the
-		// differences, as far as no borrow came from a byte that is odd itself,
-		// for those below 0x20 and those that are equal.
-		odd := x | (x - 0x20*ones) | (x ^ 0x7f*ones - ones) | (x ^ '"'*ones - ones) | (x ^ '\\'*ones - ones)
-		if odd&highs != 0 {
-			return false
-		}
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // plain reports whether s can be written as it is, but for quotes and

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+
+	"github.com/graphward/graphward/ascii"
 )
 
 // maxPooled is the largest request buffer that goes back to the pool.
@@ -185,7 +187,7 @@ func clean[T string | []byte](s T, value bool) bool {
 	i := 0
 	if value {
 		allowed |= charValue
-		i = printable(s)
+		i = ascii.Printable(s)
 	}
 	for ; i < len(s); i++ {
 		if classes[s[i]]&allowed == 0 {
@@ -193,24 +195,4 @@ func clean[T string | []byte](s T, value bool) bool {
 		}
 	}
 	return true
-}
-
-// printable returns how many bytes at the beginning of s are certainly visible
-// ASCII or spaces, judged eight at a time: tokens are long.
-func printable[T string | []byte](s T) (n int) {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x80 * ones
-	)
-	for ; len(s)-n >= 8; n += 8 {
-		t := s[n : n+8]
-		x := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
-			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
-		// The highest bit of a byte is set by x for those above 0x7f, and by the
-		// differences for those below 0x20 and for 0x7f, if not for others too.
-		if (x|(x-0x20*ones)|((x^0x7f*ones)-ones))&highs != 0 {
-			break
-		}
-	}
-	return n
 }
