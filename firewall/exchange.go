@@ -17,6 +17,7 @@ import (
 	"github.com/graphward/graphward/cost/budget"
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/jsonscan"
 	"github.com/graphward/graphward/policy"
 	"github.com/graphward/graphward/schema"
 )
@@ -118,7 +119,7 @@ func (x *exchange) stop(stage Stage, err error) bool {
 	if err == nil {
 		return false
 	}
-	r := refuse(stage, err)
+	r := x.memory.refuse(stage, err)
 	switch x.g.mode(r.Code) {
 	case Report:
 		x.reported = reported(x.reported, r)
@@ -132,6 +133,9 @@ func (x *exchange) stop(stage Stage, err error) bool {
 
 // reported adds what a mode turned into a report, each code once: a budget may be short at the address, at the identity and in cost.
 func reported(codes []string, r *Refusal) []string {
+	if len(codes) == 0 && r == unregistered {
+		return unregisteredAlone
+	}
 	if slices.Contains(codes, r.Code) {
 		return codes
 	}
@@ -165,13 +169,17 @@ func (x *exchange) refuseCall(rec *audit.Record, r *Refusal) {
 	}
 }
 
-// refusal is what the client is told. Where it may know more
-// (responses.explain), extensions.graphward has stage, coordinate and rule.
+// refusal is what the client is told; the next refusal takes its memory. Where
+// the client may know more (responses.explain), extensions.graphward has stage,
+// coordinate and rule.
 func (x *exchange) refusal(rec *audit.Record, r *Refusal) *gqlhttp.Refusal {
 	if r.told != nil {
 		r = r.told
 	}
-	out := &gqlhttp.Refusal{RetryAfter: r.RetryAfter, Challenge: r.Challenge, Allow: r.Allow}
+	m := x.memory
+	out := &m.told
+	*out = gqlhttp.Refusal{RetryAfter: r.RetryAfter, Challenge: r.Challenge, Allow: r.Allow, Problems: m.problems[:0]}
+	m.details = m.details[:0]
 	switch r.Code {
 	case gqlhttp.CodeRequestTimeout, gqlhttp.CodeBodyLimit:
 		out.Close = true
@@ -181,9 +189,8 @@ func (x *exchange) refusal(rec *audit.Record, r *Refusal) *gqlhttp.Refusal {
 		}
 	}
 	if len(r.Denials) == 0 {
-		p := gqlhttp.Problem{Code: r.Code, Message: r.Message, Details: x.details(rec, r, nil)}
-		p.Line, p.Column = position(r.Cause)
-		out.Problems = []gqlhttp.Problem{p}
+		p := gqlhttp.Problem{Code: r.Code, Message: r.Message, Line: r.line, Column: r.column, Details: x.details(rec, r, nil)}
+		out.Problems = append(out.Problems, p)
 		return out
 	}
 	for i := range min(len(r.Denials), maxProblems) {
@@ -200,8 +207,9 @@ const maxProblems = 20
 // details are a problem's members of extensions beside its code. denial is the
 // one that the problem is about; nil where it is about none.
 func (x *exchange) details(rec *audit.Record, r *Refusal, denial *policy.Denial) []byte {
-	d := append(make([]byte, 0, 64), `{"decision_id":`...)
-	d, _ = jsontext.AppendQuote(d, rec.ID)
+	before := len(x.memory.details)
+	d := append(x.memory.details, `{"decision_id":`...)
+	d = jsonscan.AppendQuote(d, rec.ID)
 	if x.g.config.Responses.Explain {
 		d = append(d, `,"graphward":{"stage":`...)
 		d, _ = jsontext.AppendQuote(d, string(r.Stage))
@@ -211,19 +219,20 @@ func (x *exchange) details(rec *audit.Record, r *Refusal, denial *policy.Denial)
 		}
 		d = append(d, '}')
 	}
-	return append(r.appendCost(d, x.g.config.Responses.Explain), '}')
+	d = append(r.appendCost(d, x.g.config.Responses.Explain), '}')
+	x.memory.details = d
+	return d[before:len(d):len(d)]
 }
 
 // appendCost adds the numbers of a refusal for cost or budget. Those of a budget are for every client, as the RateLimit fields are: it
 // cannot wait rightly without.
 func (r *Refusal) appendCost(d []byte, explain bool) []byte {
-	over, ok := errors.AsType[*costError](r.Cause)
 	switch e := r.Exceeded; {
-	case ok:
+	case r.cost != nil:
 		if !explain {
 			return d
 		}
-		c := costStatus{requested: over.requested, max: over.max}
+		c := costStatus{requested: r.cost.requested, max: r.cost.max}
 		return c.append(append(d, `,"cost":`...))
 	case e != nil && measureOf(e) == "cost":
 		c := costStatus{requested: e.Requested, max: e.Limit, window: e.Window, balance: &budget.Balance{Limit: e.Limit, Remaining: e.Remaining}}
@@ -240,7 +249,7 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	}
 	rec.Code, rec.Stage, rec.Status = r.Code, string(r.Stage), status
 	rec.Message = r.Message
-	if _, same := r.Cause.(*costError); r.Cause != nil && !same { //nolint:errorlint // a wrapped one says more
+	if _, same := r.Cause.(*costError); r.Cause != nil && !same { //nolint:errorlint // what wraps it says more
 		rec.Message = recordable(r.Cause)
 	}
 	if rec == &x.memory.record && rec.Rules == nil {

@@ -3,7 +3,6 @@ package firewall
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/graphward/graphward/cost"
@@ -174,7 +173,7 @@ func (g *generation) explained(ctx context.Context, q *ExplainRequest) (*caller,
 	}
 	r.URL = urlOf(g.config.Path)
 	who.request = new(policy.Request)
-	if err = g.request(r, netip.AddrFrom4([4]byte{127, 0, 0, 1}), who.request); err != nil {
+	if err = g.request(r, "127.0.0.1", who.request); err != nil {
 		return nil, err
 	}
 	return who, g.chooseTier(ctx, who)

@@ -217,7 +217,7 @@ func (f *Firewall) forward(ctx context.Context, x *exchange, v *verdict, extensi
 		}
 		return nil, asUpstreamError(ctx, err)
 	}
-	out := &upstreamAnswer{res, ctx, d, time.Since(began)}
+	out := x.memory.answerOf(upstreamAnswer{res, ctx, d, time.Since(began)})
 	if err := rt.guard.acceptable(res, v.protection != nil); err != nil {
 		out.close()
 		return nil, &upstreamError{cause: err, sent: true}

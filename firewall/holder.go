@@ -15,6 +15,7 @@ type holder struct {
 	kind budget.Kind
 	a, b string     // what names it
 	addr netip.Addr // for budget.KindIP instead
+	text string     // addr's
 
 	name                     string // budget.Holder's
 	requests, inFlight, cost string // budget.Key's
@@ -25,7 +26,7 @@ func newHolder(kind budget.Kind, a, b string, addr netip.Addr) *holder {
 	h := &holder{kind: kind, a: a, b: b, addr: addr}
 	switch kind {
 	case budget.KindIP:
-		h.name = ipHolder(addr)
+		h.name, h.text = ipHolder(addr), addr.String()
 	case budget.KindSubject:
 		h.name = budget.Holder(kind, a, b)
 	default:

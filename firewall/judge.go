@@ -73,12 +73,13 @@ func (j *judge) refuse(stage Stage, err error) (stop bool) {
 		j.reported = append(j.reported, unregistered)
 		return false
 	}
-	r := refuse(stage, err)
+	r := j.memory.refuse(stage, err)
 	switch j.g.mode(r.modeCode()) {
 	case Off:
 		return false
 	case Report:
-		j.reported = append(j.reported, r)
+		kept := *r // the next one takes its memory
+		j.reported = append(j.reported, &kept)
 		return false
 	}
 	j.refusals = append(j.refusals, r)
@@ -177,7 +178,7 @@ func (j *judge) measure(v *verdict, program, lenient *cost.Program, vars *schema
 		v.estimate, v.measured = tolerated(lenient, vars)
 	}
 	total := batchCost + v.estimate.Total
-	return total <= v.maxCost || !j.refuse(StageMeasure, &costError{total, v.maxCost})
+	return total <= v.maxCost || !j.refuse(StageMeasure, j.memory.tooCostly(total, v.maxCost))
 }
 
 // authorize asks the policy; what its decision read decides how the answer may
@@ -192,7 +193,7 @@ func (j *judge) authorize(ctx context.Context, v *verdict, who *caller, batchCos
 		return false
 	}
 	v.readsSubject = d.ReadsSubject || d.ReadsRequest
-	if !d.Allowed && j.refuse(StageAuthorize, &deniedError{d.Denials}) {
+	if !d.Allowed && j.refuse(StageAuthorize, j.memory.denied(d.Denials)) {
 		return false
 	}
 	if denials := j.unfiltered(d.Guards); len(denials) > 0 && j.refuse(StageAuthorize, &deniedError{denials}) {
@@ -313,6 +314,8 @@ func (g *generation) adhoc(ctx context.Context, op *schema.Operation, who *calle
 var (
 	errUnregistered = &callError{code: "OPERATION_NOT_ALLOWED", message: "The operation is not registered"}
 	unregistered    = refuse(StageResolve, errUnregistered)
+	// unregisteredAlone is what most records report, if anything; it is full.
+	unregisteredAlone = []string{errUnregistered.code}
 )
 
 // kindAllowed refuses subscriptions, and mutations by GET.

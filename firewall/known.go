@@ -21,8 +21,8 @@ type knownCaller struct {
 type knownCallers [1024]atomic.Pointer[knownCaller]
 
 func (k *knownCallers) place(id *identity.Identity) *atomic.Pointer[knownCaller] {
-	at := uintptr(unsafe.Pointer(id)) // allocated, so that the lowest bits are alike
-	return &k[(at>>5^at>>15)%uintptr(len(k))]
+	at := uint64(uintptr(unsafe.Pointer(id))) // allocated: its lowest bits are those of all
+	return &k[(at*0x9e3779b97f4a7c15>>32)%uint64(len(k))]
 }
 
 // get never returns nil: whom it does not know it makes, without a tier.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/graphward/graphward/firewall/audit"
@@ -99,7 +98,7 @@ func (x *exchange) serve(ctx context.Context) {
 		return
 	}
 	who := &x.memory.caller
-	stage, err := g.identify(ctx, x.r, x.ip, who, &x.memory.request)
+	stage, err := g.identify(ctx, x.r, ip.text, who, &x.memory.request)
 	x.who = who
 	if x.stop(stage, err) || x.stop(StageAdmit, f.roomFor(g, who.identity)) {
 		return
@@ -118,7 +117,7 @@ func (x *exchange) serve(ctx context.Context) {
 // single judges, charges and forwards one call and streams the answer.
 func (x *exchange) single(ctx context.Context, m *gqlhttp.Message, payer *holder) {
 	j := &x.memory.judge
-	*j = judge{f: x.f, g: x.g, memory: x.memory}
+	*j = judge{f: x.f, g: x.g, memory: x.memory, refusals: x.memory.refusals[:0], reported: x.memory.reports[:0]}
 	record := x.record()
 	v, ok := j.call(ctx, &m.Calls[0], m.Method, x.who, 0)
 	describe(record, v, j)
@@ -166,7 +165,8 @@ func (j *judge) record(rec *audit.Record) {
 }
 
 // identify fills who, and request with what the policy may read of the request.
-func (g *generation) identify(ctx context.Context, r *http.Request, ip netip.Addr, who *caller, request *policy.Request) (Stage, error) {
+// ip is the client's address.
+func (g *generation) identify(ctx context.Context, r *http.Request, ip string, who *caller, request *policy.Request) (Stage, error) {
 	*who = caller{request: request, tier: "default"}
 	err := g.request(r, ip, request)
 	if err != nil {
@@ -232,8 +232,8 @@ func subjectOf(id *identity.Identity) *policy.Subject {
 // request is what the policy may read of the request. A header that the policy
 // names and the client sends twice is refused: two readers would choose
 // differently.
-func (g *generation) request(r *http.Request, ip netip.Addr, out *policy.Request) error {
-	*out = policy.Request{Method: r.Method, Path: r.URL.Path, IP: ip.String(), Protocol: "http", Headers: noHeaders}
+func (g *generation) request(r *http.Request, ip string, out *policy.Request) error {
+	*out = policy.Request{Method: r.Method, Path: r.URL.Path, IP: ip, Protocol: "http", Headers: noHeaders}
 	if len(g.config.Policy.Headers) > 0 {
 		out.Headers = make(map[string]string, len(g.config.Policy.Headers))
 	}

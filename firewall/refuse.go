@@ -59,18 +59,29 @@ type Refusal struct {
 	// told is what the client is told in place of this; nil: this. Records and
 	// metrics have the truth.
 	told *Refusal
+	// line and column are the place in the client's document that the refusal is
+	// about; 0: none.
+	line, column int
+	// cost is set for COST_LIMIT by cost.max and the tiers'.
+	cost *costError
 }
 
 // refuse is the only mapping from errors to what a client sees. An error that
 // it does not know is INTERNAL: it says nothing to the client.
 func refuse(stage Stage, err error) *Refusal {
-	r := &Refusal{Stage: stage, Cause: err}
+	r := new(Refusal)
+	r.become(stage, err)
+	return r
+}
+
+// become makes r the refusal of an error.
+func (r *Refusal) become(stage Stage, err error) {
+	*r = Refusal{Stage: stage, Cause: err}
 	if !r.found(err) && !r.unwrapped(err) {
 		r.Code, r.Message = "INTERNAL", "Internal error"
 	}
 	row, _ := gqlhttp.Lookup(r.Code) // a policy's own code has FORBIDDEN's row
 	r.Status = row.Status
-	return r
 }
 
 // found is for an error as its stage made it, which most are.
@@ -82,10 +93,13 @@ func (r *Refusal) found(err error) bool {
 		r.Code, r.Message, r.Allow = e.Code, e.Message, e.Allow
 	case *schema.LimitError:
 		r.Code, r.Message = limitCode(e.Kind), e.Error()
+		r.line, r.column = e.Line, e.Column
 	case *schema.ParseError:
 		r.Code, r.Message = "GRAPHQL_PARSE_FAILED", "Syntax error: "+e.Message
+		r.line, r.column = e.Line, e.Column
 	case *schema.ValidationError:
 		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", e.Message
+		r.line, r.column = e.Line, e.Column
 	case *schema.OperationNameError:
 		r.Code, r.Message = "GRAPHQL_VALIDATION_FAILED", e.Error()
 	case *schema.VariableError:
@@ -115,8 +129,10 @@ func (r *Refusal) found(err error) bool {
 		}
 	case *cost.PageSizeError, *cost.UnboundedError, *cost.SlicingError, *cost.NegativeSizeError:
 		r.Code, r.Message = "PAGE_SIZE", err.Error()
-	case *costError, *cost.NodeLimitError:
-		r.Code, r.Message = "COST_LIMIT", err.Error()
+	case *costError:
+		r.Code, r.Message, r.cost = "COST_LIMIT", e.Error(), e
+	case *cost.NodeLimitError:
+		r.Code, r.Message = "COST_LIMIT", e.Error()
 	default:
 		return false
 	}
@@ -203,15 +219,16 @@ func (e *deniedError) Error() string {
 type costError struct{ requested, max float64 }
 
 func (e *costError) Error() string {
-	return "the operation costs " + number(e.requested) + ", the limit is " + number(e.max)
+	text := appendRounded(append(make([]byte, 0, 80), "the operation costs "...), e.requested)
+	return string(appendRounded(append(text, ", the limit is "...), e.max))
 }
 
-// number writes a cost as explain does, without an exponent.
-func number(x float64) string {
+// appendRounded writes a cost as explain does, without an exponent.
+func appendRounded(dst []byte, x float64) []byte {
 	if n := int64(x); float64(n) == x && n > -1e15 && n < 1e15 {
-		return strconv.FormatInt(n, 10)
+		return strconv.AppendInt(dst, n, 10)
 	}
-	return strconv.FormatFloat(math.Round(x*1e6)/1e6, 'f', -1, 64)
+	return strconv.AppendFloat(dst, math.Round(x*1e6)/1e6, 'f', -1, 64)
 }
 
 // upstreamError is a failed forward. sent is false when the upstream cannot
@@ -229,20 +246,6 @@ func (e *upstreamError) Unwrap() error { return e.cause }
 // clientGone reports whether the failure is the client's leaving.
 func clientGone(ctx context.Context) bool {
 	return errors.Is(context.Cause(ctx), context.Canceled)
-}
-
-// position is the place in the client's document that a refusal is about.
-func position(err error) (line, column int) {
-	if e, ok := errors.AsType[*schema.LimitError](err); ok {
-		return e.Line, e.Column
-	}
-	if e, ok := errors.AsType[*schema.ParseError](err); ok {
-		return e.Line, e.Column
-	}
-	if e, ok := errors.AsType[*schema.ValidationError](err); ok {
-		return e.Line, e.Column
-	}
-	return 0, 0
 }
 
 // measureOf names the budget that an exceeded bucket belongs to.

@@ -4,9 +4,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/graphward/graphward/jsonscan"
 )
 
 // Refusal is what a client is told when a request is not let through.
@@ -56,7 +58,7 @@ func AppendRefusal(dst []byte, problems []Problem) []byte {
 
 func (p *Problem) append(dst []byte) []byte {
 	dst = append(dst, `{"message":`...)
-	dst, _ = jsontext.AppendQuote(dst, p.Message)
+	dst = jsonscan.AppendQuote(dst, p.Message)
 	if p.Line > 0 {
 		dst = append(dst, `,"locations":[{"line":`...)
 		dst = strconv.AppendInt(dst, int64(p.Line), 10)
@@ -70,12 +72,12 @@ func (p *Problem) append(dst []byte) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst, _ = jsontext.AppendQuote(dst, key)
+			dst = jsonscan.AppendQuote(dst, key)
 		}
 		dst = append(dst, ']')
 	}
 	dst = append(dst, `,"extensions":{"code":`...)
-	dst, _ = jsontext.AppendQuote(dst, p.Code)
+	dst = jsonscan.AppendQuote(dst, p.Code)
 	if len(p.Details) > 2 {
 		dst = append(append(dst, ','), p.Details[1:]...)
 		return append(dst, '}')
@@ -100,9 +102,19 @@ func WriteRefusal(w http.ResponseWriter, r *http.Request, f *Refusal, accept Acc
 	if f.Close && r.ProtoMajor == 1 {
 		h.Set("Connection", "close")
 	}
-	body := AppendRefusal(make([]byte, 0, 256), f.Problems)
-	return WriteBody(w, status, accept, body)
+	b := bodies.Get().(*[]byte)
+	*b = AppendRefusal((*b)[:0], f.Problems)
+	err := WriteBody(w, status, accept, *b)
+	if cap(*b) <= maxKeptBody {
+		bodies.Put(b)
+	}
+	return err
 }
+
+// bodies are of refusals; larger ones are not kept.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
+const maxKeptBody = 16 << 10
 
 // SetHeader sets the headers that a refusal with this status carries, all but
 // the content's.
@@ -126,12 +138,28 @@ func (f *Refusal) SetHeader(h http.Header, status int) {
 func WriteBody(w http.ResponseWriter, status int, accept Accept, body []byte) error {
 	h := w.Header()
 	h["Content-Type"] = contentTypes[accept]
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Length"] = lengthValue(len(body))
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(status)
 	_, err := w.Write(body)
 	return err
+}
+
+// lengths are values of Content-Length that were needed before.
+var lengths [1 << 10]atomic.Pointer[[]string]
+
+// lengthValue is a value of Content-Length that nobody may change or append to.
+func lengthValue(n int) []string {
+	if n >= len(lengths) {
+		return []string{strconv.Itoa(n)}
+	}
+	if v := lengths[n].Load(); v != nil {
+		return *v
+	}
+	v := []string{strconv.Itoa(n)}
+	lengths[n].Store(&v)
+	return v
 }
 
 // Values that all answers share; nobody appends to them, for they are full.

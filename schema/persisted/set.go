@@ -9,10 +9,13 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
 // Document is one registered document. Its strings share the set's memory.
+//
+// Whoever finds one may share it with others who did, and must not change it.
 type Document struct {
 	// ID is the id as registered, without a sha256: prefix.
 	ID string
@@ -84,6 +87,26 @@ type Set struct {
 	sum      [32]byte
 	problems []Problem
 	unique   int
+	recent   recent
+}
+
+// recent are the documents that were found last, each in a place by its number:
+// a document is made when it is found, and most are found again and again.
+type recent [256]atomic.Pointer[found]
+
+type found struct {
+	entry    uint32
+	document Document
+}
+
+func (r *recent) get(s *Set, n uint32) *Document {
+	place := &r[n%uint32(len(r))]
+	if f := place.Load(); f != nil && f.entry == n {
+		return &f.document
+	}
+	f := &found{n, *s.document(n)}
+	place.Store(f)
+	return &f.document
 }
 
 // entry is a document or, with alias set, a second id of one.
@@ -245,7 +268,7 @@ func (s *Set) first(client Client, find func(uint16) (uint32, bool)) (*Document,
 				continue
 			}
 			if n, ok := find(c); ok {
-				return s.document(n), true
+				return s.recent.get(s, n), true
 			}
 		}
 	}
@@ -253,7 +276,7 @@ func (s *Set) first(client Client, find func(uint16) (uint32, bool)) (*Document,
 	if !ok {
 		return nil, false
 	}
-	return s.document(n), true
+	return s.recent.get(s, n), true
 }
 
 func (s *Set) document(n uint32) *Document {
