@@ -88,6 +88,33 @@ func (r *Reader) String() (inside []byte, escaped, ok bool) {
 	}
 }
 
+// Ahead returns what would stand between the quotes of the string that is next,
+// by looking for nothing but its end. Nothing is taken and nothing is judged:
+// it is for whoever knows the same text from [Reader.String], and may Skip it.
+func (r *Reader) Ahead() (inside []byte, ok bool) {
+	if r.Peek() != '"' {
+		return nil, false
+	}
+	begin := r.at + 1
+	for at := begin; ; at++ {
+		n := bytes.IndexByte(r.text[at:], '"')
+		if n < 0 {
+			return nil, false
+		}
+		at += n
+		escapes := 0
+		for at-escapes > begin && r.text[at-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return r.text[begin:at], true
+		}
+	}
+}
+
+// Skip takes the string of which Ahead has returned the inside.
+func (r *Reader) Skip(inside []byte) { r.at += len(inside) + len(`""`) }
+
 // Name reads the name of a member and its colon.
 func (r *Reader) Name() (name []byte, ok bool) {
 	name, escaped, ok := r.String()

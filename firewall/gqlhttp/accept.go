@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // Accept is the media type of an answer. The zero value is application/json,
@@ -53,7 +54,39 @@ func Negotiate(h http.Header) (accept Accept, ok bool) {
 		case MediaGraphQL:
 			return AcceptGraphQL, true
 		}
+		return negotiated.of(values)
 	}
+	return negotiate(values)
+}
+
+// negotiated remembers what single values of Accept came to, each at a place by
+// its length: clients send few.
+var negotiated memo
+
+type memo [128]atomic.Pointer[settled]
+
+type settled struct {
+	value  string
+	accept Accept
+	ok     bool
+}
+
+func (m *memo) of(values []string) (Accept, bool) {
+	value := values[0]
+	if len(value) >= len(m) {
+		return negotiate(values)
+	}
+	place := &m[len(value)]
+	if s := place.Load(); s != nil && s.value == value {
+		return s.accept, s.ok
+	}
+	s := &settled{value: strings.Clone(value)}
+	s.accept, s.ok = negotiate(values)
+	place.Store(s)
+	return s.accept, s.ok
+}
+
+func negotiate(values []string) (accept Accept, ok bool) {
 	var json, graphql preference
 	empty := true
 	for _, v := range values {

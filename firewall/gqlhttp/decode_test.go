@@ -372,13 +372,21 @@ func TestNegotiate(t *testing.T) {
 		{",,application/json,,", j},
 		{`a;b="\"`, none},
 	} {
-		accept, ok := Negotiate(http.Header{"Accept": {c.accept}})
-		got := accept.MediaType()
-		if !ok {
-			got = none
-		}
-		if got != c.want {
-			t.Errorf("%q: %s, want %s", c.accept, got, c.want)
+		other := strings.Repeat("x", len(c.accept)) // of the same length, which takes what is remembered
+		for range 2 {
+			for range 2 {
+				accept, ok := Negotiate(http.Header{"Accept": {c.accept}})
+				got := accept.MediaType()
+				if !ok {
+					got = none
+				}
+				if got != c.want {
+					t.Errorf("%q: %s, want %s", c.accept, got, c.want)
+				}
+			}
+			if _, ok := Negotiate(http.Header{"Accept": {other}}); ok != (other == "") {
+				t.Errorf("%q: %t", other, ok)
+			}
 		}
 	}
 	if accept, ok := Negotiate(nil); accept != AcceptJSON || !ok {

@@ -36,18 +36,27 @@ type knownText struct{ literal, text string }
 // NewTexts returns an empty memory.
 func NewTexts() *Texts { return &Texts{seed: maphash.MakeSeed()} }
 
-// text returns the value of a literal's inside, which jsonscan has read. A nil
-// Texts remembers nothing.
-func (t *Texts) text(inside []byte) string {
+// find returns the value of a literal's inside that add was given before, and
+// its hash for add. A nil Texts knows nothing.
+func (t *Texts) find(inside []byte) (text string, sum uint64, known bool) {
 	if t == nil || len(inside) > maxKeptText {
-		return unescape(inside)
+		return "", 0, false
 	}
-	sum := maphash.Bytes(t.seed, inside)
-	place := &t.places[sum%textPlaces]
-	if known := place.text.Load(); known != nil && known.literal == string(inside) {
-		return known.text
+	sum = maphash.Bytes(t.seed, inside)
+	if k := t.places[sum%textPlaces].text.Load(); k != nil && k.literal == string(inside) {
+		return k.text, sum, true
 	}
+	return "", sum, false
+}
+
+// add returns the value of a literal's inside, which jsonscan has read, and
+// may remember it. sum is the hash that find returned.
+func (t *Texts) add(inside []byte, sum uint64) string {
 	text := unescape(inside)
+	if t == nil || len(inside) > maxKeptText {
+		return text
+	}
+	place := &t.places[sum%textPlaces]
 	if print := uint32(sum>>32) | 1; place.asked.Swap(print) == print {
 		place.text.Store(&knownText{string(inside), strings.Clone(text)})
 	}

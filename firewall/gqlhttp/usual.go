@@ -46,16 +46,26 @@ func (m *Message) usual(o *Options) bool {
 	return true
 }
 
-// readText is [Message.text].
+// readText is [Message.text]. A text that texts has is not judged again: it was
+// when it was first read.
 func readText(r *jsonscan.Reader, texts *Texts) (string, bool) {
 	if r.Peek() == 'n' {
 		return "", r.Word("null")
 	}
-	inside, _, ok := r.String()
+	guess, ok := r.Ahead()
 	if !ok {
 		return "", false
 	}
-	return texts.text(inside), true
+	text, sum, known := texts.find(guess)
+	if known {
+		r.Skip(guess)
+		return text, true
+	}
+	inside, _, ok := r.String()
+	if !ok || len(inside) != len(guess) {
+		return "", false
+	}
+	return texts.add(inside, sum), true
 }
 
 // readObject is [Message.object] for one whose brackets nest at most depth deep.
