@@ -18,7 +18,7 @@ type knownCaller struct {
 // knownCallers keeps those whom a generation saw last, by the identity that a
 // verified token gives again and again. A place goes to whoever asked last. It
 // is safe for concurrent use.
-type knownCallers [1024]atomic.Pointer[knownCaller]
+type knownCallers [4096]atomic.Pointer[knownCaller]
 
 func (k *knownCallers) place(id *identity.Identity) *atomic.Pointer[knownCaller] {
 	at := uint64(uintptr(unsafe.Pointer(id))) // allocated: its lowest bits are those of all

@@ -221,7 +221,10 @@ func (m *Message) read(w http.ResponseWriter, r *http.Request, o *Options) *Erro
 	if r.Body == nil {
 		return nil
 	}
-	body := http.MaxBytesReader(w, r.Body, int64(o.MaxBody))
+	body := r.Body
+	if r.ContentLength < 0 {
+		body = http.MaxBytesReader(w, body, int64(o.MaxBody))
+	}
 	buf := m.body[:0]
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstRead)
@@ -232,6 +235,10 @@ func (m *Message) read(w http.ResponseWriter, r *http.Request, o *Options) *Erro
 		}
 		n, err := body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
+		if len(buf) > o.MaxBody { // by a server that does not keep bodies to their length
+			m.body = buf
+			return refuse(CodeBodyLimit, "the body is too large")
+		}
 		if err == io.EOF {
 			break
 		}
@@ -240,6 +247,7 @@ func (m *Message) read(w http.ResponseWriter, r *http.Request, o *Options) *Erro
 			return readError(err)
 		}
 	}
+	_ = body.Close() // all of it has come: net/http need not look for more
 	m.body, m.Bytes = buf, len(buf)
 	return nil
 }
