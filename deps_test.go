@@ -45,7 +45,7 @@ var arrows = []arrow{
 	{"firewall/upstream", []string{"ascii", "firewall/socket"}, "a leaf: a client of HTTP/1.1, testable with bytes in and bytes out; what is sent and what becomes of the answer is the firewall's"},
 	{"firewall/audit", []string{"ascii"}, "a leaf: a record holds plain values, so that no change of a decision's type changes the log's format"},
 	{"firewall", []string{
-		"firewall/answer", "firewall/gqlhttp", "firewall/gqlws", "firewall/identity", "firewall/audit", "firewall/socket", "firewall/upstream", "policy", "cost", "cost/budget", "schema", "schema/persisted",
+		"firewall/answer", "firewall/gqlhttp", "firewall/gqlws", "firewall/identity", "firewall/audit", "firewall/socket", "firewall/upstream", "jsonscan", "policy", "cost", "cost/budget", "schema", "schema/persisted",
 		"schema/persisted/redisstore",
 	}, "the firewall is configured by Go values and embedded without YAML or commands; what stands on it imports it, never the reverse"},
 	{"firewall/configfile", []string{"firewall", "firewall/identity", "firewall/audit", "cost/budget", "policy", "schema", "schema/persisted"},
