@@ -21,8 +21,7 @@ func (c *testCase) run(t *testing.T, e *environment) {
 	before := e.records.count()
 	answers := c.exchange(t, e)
 	c.judge(t, answers)
-	calls := e.upstream.taken()
-	c.forwarded(t, calls)
+	c.forwarded(t, e.upstream)
 	if len(answers) > 0 && c.files["response"] != "" {
 		last := answers[len(answers)-1]
 		checkHeaders(t, "response", c.files["response"], last.header)
@@ -143,12 +142,13 @@ func codeOf(body []byte) string {
 
 // forwarded checks what upstream got: as often as the verdicts say, and always
 // in the one form that the firewall writes.
-func (c *testCase) forwarded(t *testing.T, calls []upstreamCall) {
+func (c *testCase) forwarded(t *testing.T, u *upstream) {
 	t.Helper()
 	want := 0
 	for _, v := range c.verdicts {
 		want += v.forwarded
 	}
+	calls := u.taken(want)
 	if len(calls) != want {
 		t.Errorf("upstream was asked %d times, want %d: %v", len(calls), want, calls)
 	}

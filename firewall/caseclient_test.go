@@ -26,8 +26,9 @@ import (
 	"github.com/graphward/graphward/firewall/identity/identitytest"
 )
 
-// patience bounds a whole exchange. It is far above what any case takes.
-const patience = 20 * time.Second
+// patience bounds what a test waits for. It is far above what any takes, also on
+// a machine that is busy with other things.
+const patience = time.Minute
 
 // answered is an answer as it came.
 type answered struct {
@@ -50,6 +51,8 @@ type step struct {
 	send   []byte
 	pause  time.Duration
 	answer bool // wait for the next answer
+	asked  bool // wait until upstream has been asked
+	begun  bool // wait for the header section of the first answer
 	eof    bool
 	gone   bool   // the client leaves
 	method string // of the request that send begins
@@ -142,6 +145,10 @@ func rawSteps(text string) ([]step, error) {
 		switch {
 		case line == "~answer":
 			steps = append(steps, step{answer: true}, step{})
+		case line == "~asked":
+			steps = append(steps, step{asked: true}, step{})
+		case line == "~begun":
+			steps = append(steps, step{begun: true}, step{})
 		case line == "~gone":
 			steps = append(steps, step{gone: true})
 		case line == "~eof":
@@ -220,15 +227,15 @@ func (c *testCase) exchange(t *testing.T, e *environment) []answered {
 			if conn == nil {
 				conn = dial(t, e)
 			}
-			conn.write([]step{s}, nil)
+			conn.write([]step{s}, nil, e.upstream)
 		}
 		conn.close()
 		return out
 	}
-	return c.raw(t, dial(t, e), steps)
+	return c.raw(t, dial(t, e), e.upstream, steps)
 }
 
-func (c *testCase) raw(t *testing.T, conn *connection, steps []step) []answered {
+func (c *testCase) raw(t *testing.T, conn *connection, u *upstream, steps []step) []answered {
 	t.Helper()
 	defer conn.close()
 	arrived := make(chan struct{}, len(c.verdicts)+1)
@@ -236,7 +243,7 @@ func (c *testCase) raw(t *testing.T, conn *connection, steps []step) []answered 
 	if strings.HasPrefix(c.files["raw"], "HEAD ") {
 		conn.method = http.MethodHead
 	}
-	conn.write(steps, arrived)
+	conn.write(steps, arrived, u)
 	var out []answered
 	for len(out) < len(c.verdicts) {
 		a := conn.read(t)
@@ -259,6 +266,7 @@ type connection struct {
 	reader *bufio.Reader
 	method string
 	sent   chan struct{}
+	begun  chan struct{} // has an element when the first answer's header section has come
 }
 
 func dial(t *testing.T, e *environment) *connection {
@@ -270,12 +278,12 @@ func dial(t *testing.T, e *environment) *connection {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &connection{tcp: conn.(*net.TCPConn), reader: bufio.NewReader(conn)}
+	return &connection{tcp: conn.(*net.TCPConn), reader: bufio.NewReader(conn), begun: make(chan struct{}, 1)}
 }
 
 // write does the steps in a goroutine of its own, after those before them. A
 // write that fails is no error: the server may have refused before the end.
-func (c *connection) write(steps []step, arrived <-chan struct{}) {
+func (c *connection) write(steps []step, arrived <-chan struct{}, u *upstream) {
 	if len(steps) == 1 {
 		c.method = steps[0].method
 	}
@@ -291,9 +299,15 @@ func (c *connection) write(steps []step, arrived <-chan struct{}) {
 			switch {
 			case s.pause > 0:
 				time.Sleep(s.pause)
-			case s.answer:
+			case s.answer || s.asked || s.begun:
+				event := arrived
+				if s.asked {
+					event = u.asked
+				} else if s.begun {
+					event = c.begun
+				}
 				select {
-				case <-arrived:
+				case <-event:
 				case <-time.After(patience):
 					return
 				}
@@ -320,6 +334,10 @@ func (c *connection) read(t *testing.T) answered {
 		}
 		if res.StatusCode == http.StatusContinue {
 			continue
+		}
+		select {
+		case c.begun <- struct{}{}:
+		default:
 		}
 		a := answered{status: res.StatusCode, header: res.Header}
 		if res.Close {

@@ -141,7 +141,7 @@ func builtBinary(t *testing.T) driver {
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}
-		kill := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+		kill := time.AfterFunc(10*time.Minute, func() { _ = cmd.Process.Kill() })
 		address := make(chan string, 1)
 		said := make(chan string, 1)
 		go listenLine(log, address, said)
@@ -239,6 +239,7 @@ type upstream struct {
 	body   []byte // that endless repeats
 	then   string
 	calls  []upstreamCall
+	asked  chan struct{} // has an element once there is a call
 
 	// ending are connections on which the last answer has been given. While one is open the firewall may keep it, and send
 	// the next case's request where nobody reads.
@@ -301,7 +302,7 @@ func (u *upstream) prepare(t *testing.T, c *testCase) {
 	u.ending.Wait()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.calls, u.body, u.then = nil, []byte(body), strings.TrimSpace(c.files["answer.then"])
+	u.calls, u.asked, u.body, u.then = nil, make(chan struct{}, 1), []byte(body), strings.TrimSpace(c.files["answer.then"])
 	head = "HTTP/1.1 " + strings.ReplaceAll(strings.TrimSpace(head), "\n", "\r\n")
 	switch {
 	case u.then == "endless":
@@ -327,10 +328,22 @@ func (u *upstream) prepare(t *testing.T, c *testCase) {
 	}
 }
 
-func (u *upstream) taken() []upstreamCall {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.calls
+// taken returns the calls when there are n, or what there is after patience. A
+// call whose answer nobody waits for may be read later than the client leaves.
+func (u *upstream) taken(n int) []upstreamCall {
+	for end := time.After(patience); ; {
+		u.mu.Lock()
+		calls, asked := u.calls, u.asked
+		u.mu.Unlock()
+		if len(calls) >= n {
+			return calls
+		}
+		select {
+		case <-asked:
+		case <-end:
+			return calls
+		}
+	}
 }
 
 func (u *upstream) serve(c net.Conn) {
@@ -346,6 +359,10 @@ func (u *upstream) serve(c net.Conn) {
 		}
 		u.mu.Lock()
 		u.calls = append(u.calls, upstreamCall{r.Method, r.RequestURI, r.TransferEncoding, headerOf(r), string(body)})
+		select {
+		case u.asked <- struct{}{}:
+		default:
+		}
 		answer, repeated, then := u.answer, u.body, u.then
 		if then == "close" {
 			u.ending.Add(1)

@@ -26,7 +26,8 @@ import (
 //	request   request line, headers, blank line, body; several are separated by a line "----"; "x5 " in front repeats one.
 //	          Sent byte by byte as it stands over one connection; only Host and Content-Length are added where they lack
 //	raw       in place of request, what is sent: lines are joined, Go's escapes (\r \n \x00) are read. A line "~300ms" waits,
-//	          "~answer" waits for the next answer, "~eof" closes our side, "~gone" leaves
+//	          "~answer" waits for the next answer, "~begun" for its header section, "~asked" until upstream has been asked;
+//	          "~eof" closes our side, "~gone" leaves
 //	config, schema.graphql, policy.rego, manifest.json: in place of testdata/base's; "config+" lines are put in place of the base's
 //	as        claims of the caller as JSON, sent as a signed token; without it the caller is anonymous. The request header
 //	          "X-Test-Claims: JSON" does it for one request; text that is not JSON is sent as the token itself

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/graphward/graphward/firewall"
 )
@@ -15,6 +16,7 @@ func Example() {
 	c := firewall.DefaultConfig()
 	c.Schema.Files = []string{"testdata/base/schema.graphql"}
 	c.Policy.Paths = []string{"testdata/base/policy.rego"}
+	c.Policy.Timeout = firewall.Duration(10 * time.Second) // as tests should: the machine may be busy
 	c.Operations.Adhoc, c.Identity.Anonymous, c.Audit.Output = "allow", "allow", "off"
 	f, err := firewall.New(context.Background(), c, firewall.WithHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -138,7 +138,7 @@ func TestKilledAddress(t *testing.T) {
 		for _, m := range all {
 			c.Upstream.URLs = append(c.Upstream.URLs, "http://"+m.address+"/graphql")
 		}
-		c.Upstream.Health = firewall.HealthConfig{Interval: firewall.Duration(20 * time.Millisecond), Timeout: firewall.Duration(time.Second),
+		c.Upstream.Health = firewall.HealthConfig{Interval: firewall.Duration(20 * time.Millisecond), Timeout: firewall.Duration(patience),
 			Failures: 3, Eject: firewall.Duration(time.Millisecond), MaxEject: firewall.Duration(10 * time.Millisecond)}
 	})
 	killed := false

@@ -60,7 +60,7 @@ func newAttacker(t testing.TB, s *secured, address string, settings ...http2.Set
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	a := &attacker{Conn: conn, Framer: http2.NewFramer(conn, conn)}
@@ -204,7 +204,6 @@ func TestHTTP2Floods(t *testing.T) {
 	for _, tt := range floods {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSecured(t)
-			s.Timeouts.Body, s.Timeouts.Write = firewall.Duration(2*time.Second), firewall.Duration(2*time.Second)
 			backend := &slowFor{word: "boom", release: make(chan struct{})}
 			_, server := served(t, s.Config, firewall.WithHandler(backend))
 			address := server.Addr().String()
@@ -246,7 +245,7 @@ func bystander(ctx context.Context, t *testing.T, s *secured, address string, an
 	defer close(answered)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.server.Pool()}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: patience}
 	for ctx.Err() == nil {
 		res, err := client.Post("https://"+address+"/graphql", "application/json", strings.NewReader(`{"query":"{ secret }"}`))
 		if err != nil {

@@ -110,7 +110,7 @@ type manifests struct {
 
 	mu     sync.Mutex // held while a generation is built, and while a poll fetches
 	good   map[string]*fetched
-	next   map[string]*fetched // fetched by a poll, on trial
+	next   map[string]*fetched // on trial in the build under way, and in no other
 	bad    map[string][32]byte // the last version that was refused
 	stores map[string]*redisstore.Store
 	last   *persisted.Set
@@ -124,7 +124,7 @@ type manifests struct {
 
 func newManifests(log zerolog.Logger) *manifests {
 	return &manifests{
-		log: log, good: map[string]*fetched{}, next: map[string]*fetched{}, bad: map[string][32]byte{}, stores: map[string]*redisstore.Store{},
+		log: log, good: map[string]*fetched{}, bad: map[string][32]byte{}, stores: map[string]*redisstore.Store{},
 		client: http.Client{
 			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -166,8 +166,7 @@ func (g *generation) loadManifests(ctx context.Context, o *options) error {
 			if s.Index, err = m.fileIndex(mc, rule); err != nil {
 				problems = append(problems, Problem{key + ".index", err.Error()})
 			}
-			info, _ := os.Stat(mc.File) // what is wrong with it is said by loading it
-			files = append(files, info)
+			files = append(files, settled(mc.File))
 		}
 		if s.Index == nil && !o.lenient {
 			waiting += size(&s)
@@ -287,6 +286,20 @@ func size(s *persisted.Source) int64 {
 		return info.Size()
 	}
 	return 0
+}
+
+// fileGrain is more than the grain of any file system's clock.
+const fileGrain = 2 * time.Second
+
+// settled is a file's state; nil for one that was written just now, which could
+// be written again without a change of its state, and for one that is not there:
+// what is wrong with that is said by loading it.
+func settled(path string) os.FileInfo {
+	info, err := os.Stat(path)
+	if err != nil || time.Since(info.ModTime()) < fileGrain {
+		return nil
+	}
+	return info
 }
 
 // sameState says that a file has not changed; of a folder, whose files would each
@@ -471,7 +484,7 @@ func (m *manifests) follow(ctx context.Context, f *Firewall) {
 	for {
 		now := time.Now()
 		wait := time.Hour
-		changed := false
+		changed := map[string]*fetched{}
 		configs := f.current.Load().config.Operations.Manifests
 		for i := range configs {
 			mc := &configs[i]
@@ -482,14 +495,16 @@ func (m *manifests) follow(ctx context.Context, f *Firewall) {
 			if !known {
 				at = now.Add(jitter(mc.poll()))
 			} else if !at.After(now) {
-				changed = m.ask(ctx, mc) || changed
+				if v := m.ask(ctx, mc); v != nil {
+					changed[mc.place()] = v
+				}
 				at = now.Add(jitter(mc.poll()))
 			}
 			due[mc.place()] = at
 			wait = min(wait, at.Sub(now))
 		}
-		if changed {
-			m.try(ctx, f)
+		if len(changed) > 0 {
+			m.try(ctx, f, changed)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -508,8 +523,8 @@ func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/10+1)) //nolint:gosec // nothing is guessed by it
 }
 
-// ask fetches what is new and puts it on trial.
-func (m *manifests) ask(ctx context.Context, mc *ManifestConfig) bool {
+// ask fetches what is new; nil when nothing is, or when it was refused before.
+func (m *manifests) ask(ctx context.Context, mc *ManifestConfig) *fetched {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	place := mc.place()
@@ -518,21 +533,27 @@ func (m *manifests) ask(ctx context.Context, mc *ManifestConfig) bool {
 		if ctx.Err() == nil {
 			m.log.Error().Err(err).Str("manifest", mc.shown()).Msg("the manifest could not be fetched; the last one keeps serving")
 		}
-		return false
+		return nil
 	}
 	if v == nil || m.bad[place] == v.sum {
-		return false
+		return nil
 	}
-	m.next[place] = v
-	return true
+	return v
 }
 
-// try builds a generation with what is on trial. What fails is not tried again.
-func (m *manifests) try(ctx context.Context, f *Firewall) {
-	err := f.again(ctx, func(*generation) bool { return true })
+// try builds a generation with new versions. What fails is not tried again. They
+// are on trial while reload is held, so that no other reload is built from them.
+func (m *manifests) try(ctx context.Context, f *Firewall, versions map[string]*fetched) {
+	f.reload.Lock()
+	defer f.reload.Unlock()
+	m.mu.Lock()
+	m.next = versions
+	m.mu.Unlock()
+	err := f.swap(ctx, f.current.Load().config)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for place, v := range m.next {
+	m.next = nil
+	for place, v := range versions {
 		if err == nil {
 			m.good[place] = v
 			delete(m.bad, place)
@@ -540,5 +561,4 @@ func (m *manifests) try(ctx context.Context, f *Firewall) {
 			m.bad[place] = v.sum
 		}
 	}
-	clear(m.next)
 }

@@ -58,7 +58,7 @@ func opened(t *testing.T, c *firewall.Config) *firewall.Firewall {
 // eventually waits for what another goroutine does.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatal(what)
@@ -439,7 +439,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	var served atomic.Int64
 	for range 3 {
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for going := true; going; going = ctx.Err() == nil {
 				if res := post(t, f, map[string]any{"documentId": "always"}); res.Code != http.StatusOK {
 					t.Errorf("status %d: %s", res.Code, res.Body)
 					return
@@ -558,6 +558,10 @@ func TestManifestIsReadOnce(t *testing.T) {
 		}
 	}
 	put(file, `{"one":"{ posts { id } }"}`)
+	long := time.Now().Add(-time.Hour) // ago
+	if err := os.Chtimes(file, long, long); err != nil {
+		t.Fatal(err)
+	}
 	c := registering(t, firewall.ManifestConfig{File: file})
 	f := opened(t, c)
 	reloaded := func(change func(*firewall.Config)) *persisted.Set {
@@ -582,5 +586,19 @@ func TestManifestIsReadOnce(t *testing.T) {
 	reloaded(nil)
 	if !answers(t, f, "two") || answers(t, f, "one") {
 		t.Error("the file that replaced it was not read")
+	}
+	// Written twice within the grain of the file system's clock.
+	now := time.Now().Add(time.Hour) // so that a slow test is no older than the grain
+	for _, id := range []string{"six", "ten"} {
+		if err := os.WriteFile(file, []byte(`{"`+id+`":"{ posts { id } }"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, now, now); err != nil {
+			t.Fatal(err)
+		}
+		reloaded(nil)
+		if !answers(t, f, id) {
+			t.Errorf("the file was written again and %s is not served", id)
+		}
 	}
 }

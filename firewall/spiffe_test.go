@@ -172,7 +172,7 @@ func TestSPIFFEListener(t *testing.T) {
 			t.Errorf("serving %s: %v", serial, err)
 		}
 		next := api.serve(t, firewallID, shop, nil)
-		for deadline := time.Now().Add(10 * time.Second); ; {
+		for deadline := time.Now().Add(patience); ; {
 			serial, _, err := ask(tests["the ID that is listed"].cert)
 			if err != nil {
 				t.Fatal(err)
@@ -223,7 +223,7 @@ func TestSPIFFEUpstream(t *testing.T) {
 				t.Errorf("the backend saw %q, want %q: %s", backend.last(), want, res.Body)
 			}
 			next := api.serve(t, firewallID, shop, nil)
-			for want, deadline := "HTTP/2.0 "+next.Leaf.SerialNumber.String(), time.Now().Add(10*time.Second); backend.last() != want; {
+			for want, deadline := "HTTP/2.0 "+next.Leaf.SerialNumber.String(), time.Now().Add(patience); backend.last() != want; {
 				if time.Now().After(deadline) {
 					t.Fatalf("the backend saw %q, want %q", backend.last(), want)
 				}

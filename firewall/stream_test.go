@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/graphward/graphward/firewall"
 )
@@ -151,7 +150,7 @@ func TestBrokenAnswer(t *testing.T) {
 func TestUpstreamTimeout(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)
-	server := streamed(t, func(c *firewall.Config) { c.Upstream.Timeout = firewall.Duration(50 * time.Millisecond) },
+	server := streamed(t, func(c *firewall.Config) { c.Upstream.Timeout = soon },
 		func(http.ResponseWriter, *http.Request) { <-stop })
 	res := ask(t, server)
 	body, err := io.ReadAll(res.Body)

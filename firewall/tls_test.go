@@ -275,7 +275,7 @@ func TestCertificateReloadUnderLoad(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for going := true; going; going = ctx.Err() == nil {
 				res, err := askTLS(context.Background(), server.Addr().String(), &tls.Config{RootCAs: s.server.Pool()})
 				if err != nil || res.StatusCode != http.StatusOK {
 					t.Errorf("during a change: %v %v", res, err)
@@ -288,7 +288,7 @@ func TestCertificateReloadUnderLoad(t *testing.T) {
 	for range 20 {
 		next := issue(t, s.server, local)
 		writeCertificate(t, next, s.cert, s.key)
-		for want, deadline := next.Leaf.SerialNumber.String(), time.Now().Add(10*time.Second); serving() != want; {
+		for want, deadline := next.Leaf.SerialNumber.String(), time.Now().Add(patience); serving() != want; {
 			if time.Now().After(deadline) {
 				t.Fatal("the new certificate is not served")
 			}
@@ -309,7 +309,7 @@ func TestCertificateReloadUnderLoad(t *testing.T) {
 	}
 	torn := counted("failure") // a new key beside the old certificate
 	replace(t, s.key, []byte("no key"))
-	for deadline := time.Now().Add(10 * time.Second); counted("failure") == torn; {
+	for deadline := time.Now().Add(patience); counted("failure") == torn; {
 		if time.Now().After(deadline) {
 			t.Fatal("a broken key is not reported")
 		}
@@ -348,7 +348,7 @@ func TestClientCAReload(t *testing.T) {
 		t.Error("another CA's certificate was accepted")
 	}
 	replace(t, s.TLS.ClientCAFile, after.PEM())
-	for deadline := time.Now().Add(10 * time.Second); try(fresh) != nil; {
+	for deadline := time.Now().Add(patience); try(fresh) != nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("the new CA is not trusted")
 		}
@@ -527,7 +527,7 @@ func TestUpstreamCertificateReload(t *testing.T) {
 	for range 5 {
 		next := issue(t, clients, identitytest.Leaf{DNS: []string{"graphward"}})
 		writeCertificate(t, next, certFile, keyFile)
-		for want, deadline := "HTTP/2.0 "+next.Leaf.SerialNumber.String(), time.Now().Add(10*time.Second); backend.last() != want; {
+		for want, deadline := "HTTP/2.0 "+next.Leaf.SerialNumber.String(), time.Now().Add(patience); backend.last() != want; {
 			if time.Now().After(deadline) {
 				t.Fatalf("the backend saw %q, want %q", backend.last(), want)
 			}
@@ -538,7 +538,7 @@ func TestUpstreamCertificateReload(t *testing.T) {
 	wg.Wait()
 	// Another CA is trusted from now on, so that this backend is not.
 	replace(t, caFile, newCA(t, "another CA", "").PEM())
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		res := post(t, f, map[string]any{"query": "{ secret }"})
 		if diff := cmp.Diff("UPSTREAM_ERROR", codeOf(res.Body.Bytes())); diff == "" {
 			break

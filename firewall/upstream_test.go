@@ -149,9 +149,11 @@ func say(text string) func(net.Conn) {
 	return func(c net.Conn) { _, _ = io.WriteString(c, text) }
 }
 
-// sayThenReset ends with RST: what is on its way may be lost.
+// sayThenReset ends with RST: what is on its way may be lost, but little is on
+// its way, since the text is taken in by parts.
 func sayThenReset(text string) func(net.Conn) {
 	return func(c net.Conn) {
+		_ = c.(*net.TCPConn).SetWriteBuffer(8 << 10)
 		_, _ = io.WriteString(c, text)
 		_ = c.(*net.TCPConn).SetLinger(0)
 	}
@@ -202,7 +204,7 @@ var upstreamFaults = []struct {
 	slow    bool // waits for upstream.timeout
 }{
 	{name: "refused", address: "127.0.0.1:1", code: "UPSTREAM_ERROR", status: 502, refund: true},
-	{name: "no such host", address: "no-such-host.invalid", code: "UPSTREAM_ERROR", status: 502, refund: true},
+	{name: "no such host", address: "no-such-host.onion", code: "UPSTREAM_ERROR", status: 502, refund: true},
 	{name: "closes at once", answer: nil, code: "UPSTREAM_ERROR", status: 502},
 	{name: "closes without an answer", answer: say(""), code: "UPSTREAM_ERROR", status: 502},
 	{name: "reset without an answer", answer: sayThenReset(""), code: "UPSTREAM_ERROR", status: 502},
@@ -273,7 +275,7 @@ func TestUpstreamFaults(t *testing.T) {
 					c.Upstream.MaxResponse = 1 << 20
 					c.Upstream.Timeout = firewall.Duration(patience)
 					if fault.slow {
-						c.Upstream.Timeout = firewall.Duration(time.Second) // so long that dialling is done by then
+						c.Upstream.Timeout = firewall.Duration(3 * time.Second) // so long that dialling is done by then, and the request read
 					}
 					if mode == "unguarded" {
 						unguarded(c)

@@ -101,7 +101,8 @@ func (l *load) drive(ctx context.Context, c *client, index int, began, end time.
 		} else {
 			due = time.Now()
 		}
-		if !due.Before(end) {
+		// Without a rate a connection asks once at least, however late it is: a target is not to blame for a stall of ours.
+		if !due.Before(end) && (l.rate > 0 || len(c.latencies) > 0) {
 			return nil
 		}
 		r := l.next(buf, l.counter.Add(1)-1)

@@ -91,7 +91,7 @@ admin: {listen: "localhost:0"}
 path: /graphql
 upstream: {url: %q, timeout: 10s}
 schema: {files: [schema.graphql]}
-policy: {paths: [policy.rego]}
+policy: {paths: [policy.rego], timeout: 10s}
 operations:
   manifests: [{file: manifest.json}]
   adhoc: deny

@@ -118,7 +118,7 @@ func (s *source[T]) run(failed bool) {
 			return
 		case <-timer.C:
 		}
-		flight, _, ok := s.begin(false)
+		flight, _, ok := s.begin(nil)
 		if !ok {
 			return
 		}
@@ -137,7 +137,7 @@ func (s *source[T]) run(failed bool) {
 // were too frequent lately.
 func (s *source[T]) demand(ctx context.Context, have func() bool) {
 	for {
-		flight, joined, ok := s.begin(true)
+		flight, joined, ok := s.begin(have)
 		if !ok {
 			return
 		}
@@ -154,14 +154,16 @@ func (s *source[T]) demand(ctx context.Context, have func() bool) {
 	}
 }
 
-// begin joins the load under way or begins one.
-func (s *source[T]) begin(limited bool) (flight <-chan struct{}, joined, ok bool) {
+// begin joins the load under way or begins one. have is nil for a load that is
+// due; else it is for what have misses and not too often. Whether it is still
+// missed is asked again here: a load may have ended since the caller asked.
+func (s *source[T]) begin(have func() bool) (flight <-chan struct{}, joined, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flight != nil {
 		return s.flight, true, true
 	}
-	if s.ended || limited && !s.limiter.Allow() {
+	if s.ended || have != nil && (have() || !s.limiter.Allow()) {
 		return nil, false, false
 	}
 	done := make(chan struct{})

@@ -146,6 +146,35 @@ func TestFetchUnderWay(t *testing.T) {
 	})
 }
 
+// TestLoadedMeanwhile: who finds, when his turn comes, that a load has brought what
+// he missed begins none, and takes none of the loads that others may need.
+func TestLoadedMeanwhile(t *testing.T) {
+	loads := 0
+	s := &source[int]{
+		name:  "test",
+		every: time.Hour,
+		load:  func(context.Context) ([]byte, error) { loads++; return []byte("1"), nil },
+		parse: func([]byte, *int) (*int, error) { return new(int), nil },
+		count: func(*int) (int, []string) { return 1, nil },
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer s.wait()
+	defer stop()
+	if err := s.start(ctx, ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * onDemandBurst {
+		s.demand(ctx, func() bool { return true })
+	}
+	if loads != 1 {
+		t.Errorf("%d loads, want that of the start", loads)
+	}
+	s.demand(ctx, func() bool { return false })
+	if loads != 2 {
+		t.Errorf("%d loads, want one more for what is missed", loads)
+	}
+}
+
 func TestUnknownKeysDoNotFetchEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is := newTestIssuer(t, "ES256")
