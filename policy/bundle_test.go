@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/bundle"
 )
@@ -58,7 +59,7 @@ func TestBundle(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			e, err := Load(context.Background(), Options{
-				Schema: loadSchema(t, "shop.graphql"),
+				Schema: loadSchema(t, "shop.graphql"), Timeout: time.Minute,
 				Bundle: &Bundle{Name: "b.tar.gz", Content: tt.content, Signing: tt.signing},
 			})
 			if tt.problem != "" {

@@ -44,7 +44,15 @@ func (drawn) Authenticate(r *http.Request) (*identity.Identity, error) {
 // kept keeps what the firewall says of each request.
 type kept struct {
 	mu      sync.Mutex
+	written sync.Cond // of mu
 	records []audit.Record
+	by      map[uint64]int // records of each generation
+}
+
+func newKept() *kept {
+	k := &kept{by: map[uint64]int{}}
+	k.written.L = &k.mu
+	return k
 }
 
 func (k *kept) Write(r *audit.Record) error {
@@ -53,7 +61,18 @@ func (k *kept) Write(r *audit.Record) error {
 	one := *r
 	one.Rules = append([]audit.Rule(nil), r.Rules...)
 	k.records = append(k.records, one)
+	k.by[r.Generation]++
+	k.written.Broadcast()
 	return nil
+}
+
+// await returns when a generation has answered n requests.
+func (k *kept) await(generation uint64, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.by[generation] < n {
+		k.written.Wait()
+	}
 }
 
 func (k *kept) Close() error { return nil }
@@ -85,7 +104,7 @@ func TestDifferentialUnderReload(t *testing.T) {
 	c.Policy.Timeout = firewall.Duration(time.Minute)
 	c.Policy.Headers = []string{"tenant"}
 	c.Operations.Adhoc, c.Identity.Anonymous = "allow", identity.Deny
-	records := &kept{}
+	records := newKept()
 	f, err := firewall.New(t.Context(), c, firewall.WithAuthenticator(drawn{}), firewall.WithAuditSink(records),
 		firewall.WithHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -95,6 +114,7 @@ func TestDifferentialUnderReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	const answers = 100 // of a generation: all questions, as far as the workers go at the same pace
 	served := map[uint64]*policy.Reference{f.Generation(): references[0]}
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -118,10 +138,13 @@ func TestDifferentialUnderReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		served[f.Generation()] = r
+		if n%2 == 1 { // the others are exchanged at once
+			records.await(f.Generation(), answers)
+		}
 	}
 	stop()
 	wg.Wait()
-	judgeRecords(t, records.records, served)
+	judgeRecords(t, records, served)
 }
 
 func ask(t *testing.T, f *firewall.Firewall, round uint64) {
@@ -139,7 +162,7 @@ func ask(t *testing.T, f *firewall.Firewall, round uint64) {
 }
 
 // judgeRecords compares verdicts with the reference of their generation.
-func judgeRecords(t *testing.T, records []audit.Record, served map[uint64]*policy.Reference) {
+func judgeRecords(t *testing.T, k *kept, served map[uint64]*policy.Reference) {
 	t.Helper()
 	s, err := schema.Load(schema.Source{Name: "schema.graphql", Text: policy.DifferentialSchema})
 	if err != nil {
@@ -154,15 +177,13 @@ func judgeRecords(t *testing.T, records []audit.Record, served map[uint64]*polic
 		round      string
 	}
 	want := map[question]map[string]bool{}
-	generations := map[uint64]int{}
 	allowed, failed := 0, 0
-	for _, rec := range records {
+	for _, rec := range k.records {
 		q := question{rec.Generation, rec.TraceParent}
 		reference, ok := served[rec.Generation]
 		if !ok {
 			t.Fatalf("generation %d was never loaded", rec.Generation)
 		}
-		generations[rec.Generation]++
 		if _, known := want[q]; !known {
 			round, err := strconv.ParseUint(rec.TraceParent, 10, 64)
 			if err != nil {
@@ -204,8 +225,8 @@ func judgeRecords(t *testing.T, records []audit.Record, served map[uint64]*polic
 			allowed++
 		}
 	}
-	t.Logf("%d answers by %d generations, %d of them with something allowed, %d of evaluations that fail; %d distinct questions", len(records), len(generations), allowed, failed, len(want))
-	if len(generations) < len(served)/2 || allowed == 0 {
-		t.Errorf("%d of %d generations answered, %d answers allowed something", len(generations), len(served), allowed)
+	t.Logf("%d answers by %d generations, %d of them with something allowed, %d of evaluations that fail; %d distinct questions", len(k.records), len(k.by), allowed, failed, len(want))
+	if len(k.by) < len(served)/2 || allowed == 0 {
+		t.Errorf("%d of %d generations answered, %d answers allowed something", len(k.by), len(served), allowed)
 	}
 }

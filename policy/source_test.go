@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -46,7 +47,7 @@ func TestPaths(t *testing.T) {
 		return names
 	}
 	s := loadSchema(t, "shop.graphql")
-	e, err := Load(context.Background(), Options{Schema: s, Paths: in("linked", "single.rego"), Data: in("data")})
+	e, err := Load(context.Background(), Options{Schema: s, Paths: in("linked", "single.rego"), Data: in("data"), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

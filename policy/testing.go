@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
@@ -29,6 +30,9 @@ type TestReport struct {
 	Coverage *Coverage
 }
 
+// testTime bounds each test: long enough that only one without an end exceeds it, on a busy machine too.
+const testTime = time.Minute
+
 // Test runs the *_test.rego files among the policy's paths and modules with
 // OPA's tester and prints the results to out as `opa test` does. Tests see the
 // policy as it is written, with its data and graphward's library. A policy that
@@ -50,7 +54,7 @@ func Test(ctx context.Context, o Options, t TestOptions, out io.Writer) (*TestRe
 	defer store.Abort(ctx, txn)
 	results, err := tester.NewRunner().
 		SetCompiler(ast.NewCompiler().WithEnablePrintStatements(true)).
-		SetStore(store).SetModules(modules).EnableTracing(t.Verbose).CapturePrintOutput(true).Filter(t.Run).
+		SetTimeout(testTime).SetStore(store).SetModules(modules).EnableTracing(t.Verbose).CapturePrintOutput(true).Filter(t.Run).
 		RunTests(ctx, txn)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,10 @@ deny contains {"code": "CLOSED", "message": "closed"} if input.operation.name ==
 	if n := prepared(); n != 0 {
 		t.Errorf("%d rules were prepared though the context had ended", n)
 	}
-	e.Warm(t.Context())
+	// Each takes a bounded time, in which a busy machine may not come to the end: the next goes on.
+	for tries := 0; prepared() < 2 && tries < 20; tries++ {
+		e.Warm(t.Context())
+	}
 	if n := prepared(); n != 2 {
 		t.Errorf("%d rules are prepared, want 2", n)
 	}
