@@ -122,7 +122,7 @@ audit: {output: "off"}
 // soon waits for what must become true.
 func (g *guard) soon(what string, is func() bool) {
 	g.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			g.t.Fatalf("not yet: %s\n%s", what, g.log.String())
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,8 +14,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -51,28 +54,42 @@ func TestBudgetAcrossProcesses(t *testing.T) {
 		{"on", exactAdmitted + exactProcs*exactAdmitted/20},
 	} {
 		t.Run("lease "+tt.lease, func(t *testing.T) {
-			store := started(t, "Ready to accept connections", redis, "--port", port(t), "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
-			var urls []string
-			for i := range exactProcs {
-				urls = append(urls, startGuard(t, binary, fmt.Sprintf("guard%d", i), up.URL, store, tt.lease))
-			}
-			admitted := hammer(t, urls, 2*exactWindow+exactWindow/2)
-			if len(admitted) == 0 {
-				t.Fatal("nothing was admitted")
-			}
-			first, worst := within(admitted, 0), 0
-			for i := range admitted {
-				worst = max(worst, within(admitted, i))
-			}
-			t.Logf("%d in the first window, at most %d in any, %d in two and a half, of %d a window", first, worst, len(admitted), exactAdmitted)
-			if worst > tt.most {
-				t.Errorf("%d operations were admitted in one window, the budget is for %d, with leases %d", worst, exactAdmitted, tt.most)
-			}
-			if first*100 < 99*exactAdmitted || len(admitted)*100 < 99*2*exactAdmitted {
-				t.Errorf("less than 99 %% of the budget was admitted: %d in the first window, %d in two", first, len(admitted))
+			for try := 1; !admitsTheBudget(t, redis, binary, up.URL, tt.lease, tt.most, try == 10); try++ {
+				t.Log("the machine stood still meanwhile: again, with another store")
 			}
 		})
 	}
+}
+
+// admitsTheBudget judges one run. It reports whether the run says something: where a window ends before the senders have asked for more than
+// the budget, or they stand still, as on a busy machine, less of it may be admitted; unless it is the last run.
+func admitsTheBudget(t *testing.T, redis, binary, upstream, lease string, most int, last bool) bool {
+	t.Helper()
+	store := started(t, "Ready to accept connections", redis, "--port", port(t), "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "")
+	var urls []string
+	for i := range exactProcs {
+		urls = append(urls, startGuard(t, binary, fmt.Sprintf("guard%d", i), upstream, store, lease))
+	}
+	h := hammer(t, urls, 2*exactWindow+exactWindow/2)
+	if len(h.admitted) == 0 {
+		t.Fatal("nothing was admitted")
+	}
+	first, worst := within(h.admitted, 0), 0
+	for i := range h.admitted {
+		worst = max(worst, within(h.admitted, i))
+	}
+	t.Logf("%d in the first window, at most %d in any, %d in two and a half, of %d a window; the first refusal came after %v, the longest silence was %v",
+		first, worst, len(h.admitted), exactAdmitted, h.refused, h.silence)
+	if worst > most {
+		t.Errorf("%d operations were admitted in one window, the budget is for %d, with leases %d", worst, exactAdmitted, most)
+	}
+	if first*100 < 99*exactAdmitted || len(h.admitted)*100 < 99*2*exactAdmitted {
+		if demanded := h.refused < exactWindow/2 && h.silence < exactWindow/10; !demanded && !last && !t.Failed() {
+			return false
+		}
+		t.Errorf("less than 99 %% of the budget was admitted: %d in the first window, %d in two", first, len(h.admitted))
+	}
+	return true
 }
 
 // span is when an admitted operation was sent and when its answer was there: it was admitted in between.
@@ -89,15 +106,24 @@ func within(admitted []span, i int) int {
 	return n
 }
 
-// hammer sends the same operation to each firewall in turn and returns the admitted ones by the time they were sent.
-func hammer(t *testing.T, urls []string, d time.Duration) []span {
+// hammered is what became of the operations that were sent.
+type hammered struct {
+	admitted []span        // by the time they were sent
+	refused  time.Duration // until the first refusal
+	silence  time.Duration // the longest without an answer
+}
+
+// hammer sends the same operation to each firewall in turn.
+func hammer(t *testing.T, urls []string, d time.Duration) hammered {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: exactSenders}}
 	defer client.CloseIdleConnections()
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
 	var mu sync.Mutex
-	var admitted []span
+	h := hammered{refused: d}
+	begun := time.Now()
+	latest := begun
 	var wg sync.WaitGroup
 	for sender := range exactSenders {
 		wg.Go(func() {
@@ -120,22 +146,26 @@ func hammer(t *testing.T, urls []string, d time.Duration) []span {
 				_, _ = io.Copy(io.Discard, res.Body)
 				res.Body.Close()
 				s.to = time.Now()
+				mu.Lock()
+				if silence := s.to.Sub(latest); silence > 0 {
+					h.silence, latest = max(h.silence, silence), s.to
+				}
 				switch res.StatusCode {
 				case http.StatusOK:
-					mu.Lock()
-					admitted = append(admitted, s)
-					mu.Unlock()
+					h.admitted = append(h.admitted, s)
 				case http.StatusTooManyRequests:
+					h.refused = min(h.refused, s.to.Sub(begun))
 				default:
 					t.Errorf("status %d", res.StatusCode)
-					return
+					stop()
 				}
+				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	slices.SortFunc(admitted, func(a, b span) int { return a.from.Compare(b.from) })
-	return admitted
+	slices.SortFunc(h.admitted, func(a, b span) int { return a.from.Compare(b.from) })
+	return h
 }
 
 // startGuard starts a firewall that admits exactAdmitted operations a window, and returns its URL.
@@ -155,7 +185,7 @@ allow_all: true
 operations: {adhoc: allow}
 identity: {anonymous: allow}
 cost: {weights: {Query.a: 10}, profile: simple}
-budgets: {store: "redis://%s/0", timeout: 5s, lease: %q, tiers: {default: {cost: %d/%s}}}
+budgets: {store: "redis://%s/0", timeout: 1m, lease: %q, tiers: {default: {cost: %d/%s}}}
 audit: {output: "off"}
 `, address, upstream, store, lease, 10*exactAdmitted, exactWindow),
 	} {
@@ -223,16 +253,36 @@ func start(t *testing.T, ready, path string, args ...string) {
 
 func port(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return strconv.Itoa(freePort(t))
+}
+
+// freePort is a port that is free now, and below those that the system gives to connections: none of them takes it before the server does,
+// or while the server is down.
+func freePort(t testing.TB) int {
+	t.Helper()
+	least, most := 10_000, 32_768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if _, err := fmt.Sscan(string(text), &most); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	_, number, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 0 // the system's choice, where it gives all to connections
+		if most > least {
+			port = least + rand.IntN(most-least)
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().(*net.TCPAddr).Port
 	}
-	return number
+	t.Fatal("no port is free")
+	return 0
 }
 
 // redisServer is a server's program; "" when there is none, which the log then says. With GRAPHWARD_REQUIRE_TOOLS=1 it must be there.

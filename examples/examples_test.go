@@ -83,6 +83,7 @@ func boot(t *testing.T) *quick {
 		t.Fatal(err)
 	}
 	file.Config.Upstream.URL = server.URL + "/graphql"
+	file.Config.Policy.Timeout = firewall.Duration(time.Minute)
 	guard, err := firewall.New(context.Background(), file.Config, firewall.WithAuditSink(q.rule))
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,7 @@ func (w *witness) take() http.Header {
 // listen serves a configuration on a free port of loopback, and ends with the test.
 func listen(t *testing.T, c *firewall.Config) string {
 	t.Helper()
+	c.Policy.Timeout = firewall.Duration(time.Minute)
 	c.Listen, c.Admin.Listen, c.Audit.Output = "127.0.0.1:0", "", audit.Off
 	guard, err := firewall.New(t.Context(), c)
 	if err != nil {
@@ -301,7 +302,7 @@ func TestOpenIDConnect(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a key that was taken back still verifies")
 		}
-		time.Sleep(50 * time.Millisecond) // within the budget of requests
+		time.Sleep(200 * time.Millisecond) // within the budget of requests
 	}
 	if got := send(t, client, url, me, bearer(post("/token?as=customer"))); got.status != 200 {
 		t.Errorf("the key that is left: %+v", got)

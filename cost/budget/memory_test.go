@@ -158,7 +158,7 @@ func TestMemoryBoundsReservations(t *testing.T) {
 
 func TestMemoryReceiptsOfAnEarlierUseOfAPlace(t *testing.T) {
 	ledger := NewMemory(MemoryOptions{})
-	window := Window{Amount: 100, Per: time.Hour}
+	window := Window{Amount: 100, Per: 366 * 24 * time.Hour}
 	charge := []Charge{{Key: "k", Window: window, Amount: 10}}
 	first, err := ledger.Spend(t.Context(), charge)
 	if err != nil {

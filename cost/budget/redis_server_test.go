@@ -3,7 +3,9 @@ package budget
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -54,12 +56,13 @@ func startRedis(t testing.TB, binary string, args ...string) *server {
 	return s
 }
 
-// startSentinel starts a sentinel that alone decides when a primary named "budgets" is replaced. An attempt that finds no replica fit, as on
-// a busy machine, is repeated after twice the failover-timeout, which would be six minutes.
+// startSentinel starts a sentinel that alone decides when a primary named "budgets" is replaced: not while it only is slow, but soon after
+// mourn. An attempt that finds no replica fit, as on a busy machine, is repeated after twice the failover-timeout, which would be six
+// minutes.
 func startSentinel(t testing.TB, binary string, primary *server) *server {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor budgets 127.0.0.1 %d 1\nsentinel down-after-milliseconds budgets 300\nsentinel failover-timeout budgets 1000\n", primary.port)
+	text := fmt.Sprintf("sentinel monitor budgets 127.0.0.1 %d 1\nsentinel down-after-milliseconds budgets 600000\nsentinel failover-timeout budgets 1000\n", primary.port)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -69,14 +72,39 @@ func startSentinel(t testing.TB, binary string, primary *server) *server {
 	return s
 }
 
+// freePort is a port that is free now, and below those that the system gives to connections: none of them takes it before the server does,
+// or while the server is down.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	least, most := 10_000, 32_768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if _, err := fmt.Sscan(string(text), &most); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 100 {
+		port := 0 // the system's choice, where it gives all to connections
+		if most > least {
+			port = least + rand.IntN(most-least)
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().(*net.TCPAddr).Port
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+// mourn tells a sentinel that silence of the primary now means that it is dead.
+func (s *server) mourn() {
+	s.t.Helper()
+	s.command("SENTINEL", "SET", "budgets", "down-after-milliseconds", "300")
 }
 
 func (s *server) addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,27 +113,28 @@ func TestWatch(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	changed := make(chan struct{}, 10)
 	done := make(chan error, 1)
-	ready := make(chan struct{})
-	first := true
+	var asked atomic.Int32
 	go func() {
 		done <- Watch(ctx, func() []string {
-			if first {
-				first = false
-				defer close(ready)
-			}
+			asked.Add(1)
 			return []string{name}
 		}, func() { changed <- struct{}{} })
 	}()
-	<-ready
-	time.Sleep(50 * time.Millisecond) // the watch itself is made after the first answer of sources
-	write(filepath.Join(dir, "other"), "b")
+	const patience = time.Minute
+	// The sources are asked for once before the watch is made, and then at each event that it sees.
+	for deadline := time.Now().Add(patience); asked.Load() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is watched")
+		}
+		write(filepath.Join(dir, "other"), "b")
+	}
 	write(filepath.Join(dir, "new"), "b")
 	if err := os.Rename(filepath.Join(dir, "new"), name); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-changed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the change was not seen")
 	}
 	stop()

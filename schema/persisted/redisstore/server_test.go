@@ -3,11 +3,15 @@ package redisstore
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -30,14 +34,7 @@ func realRedis(t *testing.T) string {
 		t.Log(text)
 		return ""
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	port := strconv.Itoa(freePort(t))
 	cmd := exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no", "--daemonize", "no")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -100,4 +97,33 @@ func TestRealServer(t *testing.T) {
 	if _, err := s.Fetch(t.Context(), "web", 0, 10); err == nil {
 		t.Error("more than the largest size was taken")
 	}
+}
+
+// freePort is a port that is free now, and below those that the system gives to connections: none of them takes it before the server does,
+// or while the server is down.
+func freePort(t testing.TB) int {
+	t.Helper()
+	least, most := 10_000, 32_768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if _, err := fmt.Sscan(string(text), &most); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		port := 0 // the system's choice, where it gives all to connections
+		if most > least {
+			port = least + rand.IntN(most-least)
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().(*net.TCPAddr).Port
+	}
+	t.Fatal("no port is free")
+	return 0
 }
