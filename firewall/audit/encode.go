@@ -1,9 +1,11 @@
 package audit
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -124,7 +126,7 @@ func (o object) begin(key string) object { return append(o.key(key), '{') }
 func (o object) end() object { return append(o, '}') }
 
 // append adds r to dst as one JSON object.
-func (r *Record) append(dst []byte) []byte {
+func (e *encoder) append(dst []byte, r *Record) []byte {
 	at := r.Time
 	if at.IsZero() {
 		at = time.Now()
@@ -138,7 +140,7 @@ func (r *Record) append(dst []byte) []byte {
 	}
 	o = o.text(`"subject":`, r.Subject).text(`"issuer":`, r.Issuer).text(`"method":`, r.Method).text(`"key":`, r.Key)
 	o = o.text(`"client":`, r.Client).text(`"client_version":`, r.ClientVersion).text(`"tier":`, r.Tier)
-	o = r.appendOperation(o)
+	o = r.appendCost(e.appendOperation(o, r))
 	o = appendText(o.key(`"verdict":`), r.Verdict, MaxText)
 	o = o.number(`"status":`, int64(r.Status)).text(`"code":`, r.Code).text(`"stage":`, r.Stage)
 	if r.Message != "" {
@@ -161,11 +163,79 @@ func (r *Record) append(dst []byte) []byte {
 		}
 		o = o.end()
 	}
+	o = e.appendGeneration(o, r)
+	return o.flag(`"aborted":`, r.Aborted).flag(`"panic":`, r.Panic).end()
+}
+
+// encoder remembers what records of one log have in common. The zero encoder is
+// ready; it is safe for concurrent use.
+type encoder struct {
+	generation atomic.Pointer[generationMembers]
+	operations [256]operationPlace
+}
+
+// generationMembers are the last generation's, as encoded: all records have them
+// until the next reload.
+type generationMembers struct {
+	policy, schema string
+	number         uint64
+	text           []byte
+}
+
+// operationPlace goes to an operation that asks for it twice in a row, so that
+// a flood of documents that never come again takes nobody's place.
+type operationPlace struct {
+	asked atomic.Uint32
+	known atomic.Pointer[operationMembers]
+}
+
+// operationMembers are an operation's, as encoded.
+type operationMembers struct {
+	operation Operation
+	shape     Shape
+	text      []byte
+}
+
+// maxKeptOperation bounds each text that is kept of an operation, in bytes.
+const maxKeptOperation = 1 << 10
+
+func (e *encoder) appendGeneration(o object, r *Record) object {
+	if m := e.generation.Load(); m != nil && m.number == r.Generation && m.policy == r.PolicyRevision && m.schema == r.SchemaDigest {
+		return append(o, m.text...)
+	}
+	before := len(o)
 	o = o.text(`"policy_revision":`, r.PolicyRevision).text(`"schema_digest":`, r.SchemaDigest)
 	if r.Generation != 0 {
 		o = strconv.AppendUint(o.key(`"generation":`), r.Generation, 10)
 	}
-	return o.flag(`"aborted":`, r.Aborted).flag(`"panic":`, r.Panic).end()
+	e.generation.Store(&generationMembers{r.PolicyRevision, r.SchemaDigest, r.Generation, bytes.Clone(o[before:])})
+	return o
+}
+
+func (e *encoder) appendOperation(o object, r *Record) object {
+	op := &r.Operation
+	if len(op.Hash) < 8 {
+		return r.appendOperation(o)
+	}
+	print := uint32(0)
+	for i := range 8 { // of a digest, whose bytes are as good as random
+		print = print*31 + uint32(op.Hash[i])
+	}
+	place := &e.operations[print%uint32(len(e.operations))]
+	if m := place.known.Load(); m != nil && m.operation == *op && m.shape == r.Shape {
+		return append(o, m.text...)
+	}
+	before := len(o)
+	o = r.appendOperation(o)
+	if place.asked.Swap(print) == print && len(op.Name)+len(op.DocumentID)+len(op.Hash) <= maxKeptOperation {
+		place.known.Store(&operationMembers{op.clone(), r.Shape, bytes.Clone(o[before:])})
+	}
+	return o
+}
+
+// clone shares no memory: a name may be a piece of a large document.
+func (op *Operation) clone() Operation {
+	return Operation{strings.Clone(op.Kind), strings.Clone(op.Name), strings.Clone(op.Hash), strings.Clone(op.DocumentID), op.Registered}
 }
 
 func (r *Record) appendOperation(o object) object {
@@ -177,6 +247,10 @@ func (r *Record) appendOperation(o object) object {
 		o = o.begin(`"shape":`).integer(`"depth":`, int64(s.Depth)).integer(`"aliases":`, int64(s.Aliases)).integer(`"root_fields":`, int64(s.RootFields))
 		o = o.integer(`"directives":`, int64(s.Directives)).integer(`"tokens":`, int64(s.Tokens)).integer(`"fragments":`, int64(s.Fragments)).end()
 	}
+	return o
+}
+
+func (r *Record) appendCost(o object) object {
 	if c := &r.Cost; c.Estimated || c.Settled {
 		o = o.begin(`"cost":`)
 		if c.Estimated {

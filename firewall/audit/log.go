@@ -47,8 +47,9 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // Log is a [Sink] that writes JSON lines. Writing happens in a goroutine of
 // its own, in batches; what a crash can lose is what is queued.
 type Log struct {
-	sample float64
-	refuse bool
+	sample  float64
+	refuse  bool
+	encoder encoder
 
 	queue   chan *line
 	pending atomic.Int64 // bytes in queue
@@ -186,7 +187,7 @@ func (l *Log) Write(r *Record) error {
 		return nil
 	}
 	entry := lines.Get().(*line)
-	entry.text = append(r.append(entry.text[:0]), '\n')
+	entry.text = append(l.encoder.append(entry.text[:0], r), '\n')
 	if err := l.enqueue(entry); err != nil {
 		entry.release()
 		l.dropped.Add(1)
