@@ -100,10 +100,15 @@ func TestRemovedKeyUnderLoad(t *testing.T) {
 				res := askAs(f, tokenOf(t, is, subject))
 				return res.Code, res.Body.String()
 			}
-			// current is a known token of a key that stays published while it is here.
-			var current atomic.Pointer[http.Header]
-			set := func(h http.Header) { current.Store(&h) }
-			set(tokenOf(t, is, "steady"))
+			// current is a known token of a key that stays published while it is here. using is held while it is sent.
+			var using sync.RWMutex
+			current := tokenOf(t, is, "steady")
+			known := func() (status int, body string) {
+				using.RLock()
+				defer using.RUnlock()
+				res := askAs(f, current)
+				return res.Code, res.Body.String()
+			}
 			ctx, stop := context.WithCancel(t.Context())
 			var requests atomic.Int64
 			var workers sync.WaitGroup
@@ -111,8 +116,8 @@ func TestRemovedKeyUnderLoad(t *testing.T) {
 			for w := range 3 {
 				workers.Go(func() {
 					for n := 0; ctx.Err() == nil; n++ {
-						if res := askAs(f, *current.Load()); res.Code != http.StatusOK {
-							t.Errorf("a known token of a published key: status %d %s", res.Code, res.Body)
+						if status, body := known(); status != http.StatusOK {
+							t.Errorf("a known token of a published key: status %d %s", status, body)
 							return
 						}
 						if status, body := fresh(fmt.Sprintf("u%d-%d", w, n)); status != http.StatusOK {
@@ -126,7 +131,7 @@ func TestRemovedKeyUnderLoad(t *testing.T) {
 			// Loads for unknown keys come three at once and then one in ten seconds, and a change that meets a load under way takes two.
 			// So only the first new key is sure to be loaded on demand; the second may have to wait for the refresh.
 			for i := range 2 {
-				first, old := is.Key(), *current.Load()
+				first, old := is.Key(), current
 				var next http.Header
 				func() {
 					keys.Lock()
@@ -150,11 +155,13 @@ func TestRemovedKeyUnderLoad(t *testing.T) {
 				if res := askAs(f, old); res.Code != http.StatusOK {
 					t.Fatalf("the old key while it is published: status %d %s", res.Code, res.Body)
 				}
-				before := *current.Load()
-				set(next)
-				for n := requests.Load(); requests.Load() < n+20 && !t.Failed(); { // those with before have ended
+				for n := requests.Load(); requests.Load() < n+20 && !t.Failed(); {
 					askAs(f, next)
 				}
+				using.Lock()
+				before := current
+				current = next
+				using.Unlock()
 				is.RemoveKey(first.ID)
 				publish()
 				removed := time.Now()
