@@ -59,6 +59,9 @@ func lay(t *testing.T, dir string, setup map[string]string, upstream string) {
 			text = strings.ReplaceAll(text, "http://127.0.0.1:1/", "http://"+upstream+"/")
 			// A busy machine must not change a verdict.
 			text = strings.Replace(text, "policy: {", "policy: {timeout: 10s, ", 1)
+			if !strings.Contains(text, "timeouts:") {
+				text += "\ntimeouts: {header: 1m, body: 1m, drain: 1m}\n"
+			}
 			text += "\nlisten: 127.0.0.1:0\n"
 		}
 		path := filepath.Join(dir, name)

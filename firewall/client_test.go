@@ -76,8 +76,6 @@ func TestSlowClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := behind(t, answerFine, func(f *firewall.Config) {
-				long := firewall.Duration(patience)
-				f.Timeouts.Header, f.Timeouts.Body, f.Timeouts.Idle = long, long, long
 				c.limit(&f.Timeouts)
 			})
 			conn := connect(t, g.address)
@@ -123,9 +121,8 @@ func TestClientStopsReading(t *testing.T) {
 			t.Parallel()
 			g := behind(t, large, func(c *firewall.Config) {
 				roomy(c)
-				c.Timeouts.Write = soon
-				if leave {
-					c.Timeouts.Write = firewall.Duration(patience)
+				if !leave {
+					c.Timeouts.Write = soon
 				}
 			})
 			conn := connect(t, g.address)

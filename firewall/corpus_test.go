@@ -55,7 +55,16 @@ func corpusConfig(corpus string) *firewall.Config {
 	c.Operations.Adhoc = "allow"
 	c.Identity.Anonymous = identity.Allow
 	c.Audit.Output = audit.Off
+	patient(c)
 	return c
+}
+
+// patient leaves a busy machine the time that it needs: only a test that is about
+// a time limit sets a short one.
+func patient(c *firewall.Config) {
+	long := firewall.Duration(patience)
+	c.Policy.Timeout = long
+	c.Timeouts.Header, c.Timeouts.Body, c.Timeouts.Write, c.Timeouts.Drain = long, long, long, long
 }
 
 // Every real operation is accepted and forwarded once, and upstream gets a

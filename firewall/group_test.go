@@ -2,6 +2,7 @@ package firewall_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,6 +42,11 @@ func newMortal(t *testing.T) *mortal {
 func (m *mortal) start(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("tcp", m.address)
+	// While it is down another test's server may get its port.
+	for end := time.Now().Add(patience); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		l, err = net.Listen("tcp", m.address)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

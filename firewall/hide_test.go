@@ -158,7 +158,8 @@ func hiding(t *testing.T, schema, mode string, explain bool) (http.Handler, *see
 	c := firewall.DefaultConfig()
 	c.Schema.Files = []string{dir + "/schema.graphql"}
 	c.Policy.Paths = []string{dir + "/policy.rego"}
-	c.Policy.OnDeny, c.Policy.Timeout = mode, firewall.Duration(patience)
+	patient(c)
+	c.Policy.OnDeny = mode
 	c.Operations.Adhoc = "allow"
 	c.Identity.Anonymous = identity.Allow
 	c.Responses.HideDenied, c.Responses.Explain = true, explain
