@@ -551,28 +551,3 @@ func TestRemovedKeysFetchNothing(t *testing.T) {
 		_ = v.Close()
 	})
 }
-
-// A token that finds its key unknown while a load ends that brings the key asks for no other load: such loads are few.
-func TestLateDemandLoadsNothing(t *testing.T) {
-	loads := 0
-	s := &source[int]{
-		every: time.Hour,
-		load:  func(context.Context) ([]byte, error) { loads++; return []byte("keys"), nil },
-		parse: func([]byte, *int) (*int, error) { return new(int), nil },
-		count: func(*int) (int, []string) { return 1, nil },
-	}
-	stop, cancel := context.WithCancel(t.Context())
-	if err := s.start(t.Context(), stop, false); err != nil {
-		t.Fatal(err)
-	}
-	s.demand(t.Context(), func() bool { return true })
-	if loads != 1 {
-		t.Errorf("%d loads for what was there", loads)
-	}
-	s.demand(t.Context(), func() bool { return false })
-	if loads != 2 {
-		t.Errorf("%d loads, one of them for what was not there", loads)
-	}
-	cancel()
-	s.wait()
-}
