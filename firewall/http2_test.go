@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -109,6 +110,15 @@ func (a *attacker) drain(each func(http2.Frame)) (code http2.ErrCode, away bool)
 	}
 }
 
+// ended waits until the server ends the connection; the error says that it did
+// not.
+func (a *attacker) ended() error {
+	if _, err := io.Copy(io.Discard, a.Conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
 // flood is one attack: it returns what a server must not have let happen.
 type flood struct {
 	name string
@@ -140,8 +150,9 @@ var floods = []flood{
 			id := uint32(2*i + 1)
 			return errors.Join(a.ask(id, boom), a.WriteRSTStream(id, http2.ErrCodeCancel))
 		})
-		if n == 20_000 {
-			t.Error("20,000 streams were opened and reset")
+		// All may be on their way before the server has read much.
+		if err := a.ended(); err != nil {
+			t.Errorf("%d streams were opened and reset, and the connection lives: %v", n, err)
 		}
 	}},
 	{name: "CONTINUATION without end, CVE-2023-45288", code: ends(http2.ErrCodeProtocol), run: func(t *testing.T, a *attacker) {
@@ -220,13 +231,15 @@ func TestHTTP2Floods(t *testing.T) {
 			// It is served with the flood taken in: the first of these may have begun before.
 			<-answered
 			<-answered
-			if grown := int64(heap()) - int64(before); grown > 48<<20 {
+			grown := int64(heap()) - int64(before)
+			if grown > 48<<20 {
 				t.Errorf("the heap has grown by %d MiB", grown>>20)
 			}
 			// 250 streams, and at most 100 resets or as many as there are other requests.
 			if n := backend.most.Load(); n > 600 {
 				t.Errorf("%d requests of one connection were with the backend at once", n)
 			}
+			t.Logf("the heap has grown by %d KiB, %d requests were with the backend at once", grown>>10, backend.most.Load())
 			if tt.code != nil {
 				if code, away := a.drain(nil); away && code != *tt.code {
 					t.Errorf("the connection ended with %v, want %v", code, *tt.code)
