@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -342,9 +341,4 @@ func explainDenial(d *policy.Denial) []detail {
 }
 
 // at is a rule's place for people and records; empty for no rule.
-func at(r policy.Rule) string {
-	if r.File == "" {
-		return ""
-	}
-	return r.File + ":" + strconv.Itoa(r.Line)
-}
+func at(r policy.Rule) string { return r.At() }

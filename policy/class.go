@@ -34,6 +34,7 @@ type class struct {
 	position int
 
 	group  *group
+	rule   Rule
 	kind   classKind
 	reads  *closure
 	paths  []string // reads.paths, spelt out
@@ -57,9 +58,11 @@ type class struct {
 	err      error
 }
 
-func (c *class) rule() Rule {
-	loc := c.group.loc()
-	return Rule{Head: c.group.head, File: loc.File, Line: loc.Row, Column: loc.Col}
+func (g *group) rule() Rule {
+	loc := g.loc()
+	r := Rule{Head: g.head, File: loc.File, Line: loc.Row, Column: loc.Col}
+	r.at = r.At()
+	return r
 }
 
 // query prepares the class's query when it is first needed.

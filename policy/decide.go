@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -37,13 +38,24 @@ type Rule struct {
 	Head         string // as written, such as allow.User["*"]
 	File         string
 	Line, Column int
+
+	at string // At, where the engine made the rule
+}
+
+// At is the rule's place, file:line; empty for no rule. That of a rule that an
+// engine named costs nothing.
+func (r Rule) At() string {
+	if r.at != "" || r.File == "" {
+		return r.at
+	}
+	return r.File + ":" + strconv.Itoa(r.Line)
 }
 
 func (r Rule) String() string {
 	if r.Head == "" {
 		return "no rule"
 	}
-	return fmt.Sprintf("%s at %s:%d", r.Head, r.File, r.Line)
+	return r.Head + " at " + r.At()
 }
 
 // Denial is one reason to refuse.
@@ -349,7 +361,7 @@ func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
 		use := b.ruled[i]
 		err := s.eachValueOf(b, use, func(kind Kind, coordinate string, c *class, ok bool) error {
 			if !ok {
-				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, Rule: c.rule(), Reads: c.paths, use: use})
+				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, Rule: c.rule, Reads: c.paths, use: use})
 			}
 			return nil
 		})
@@ -433,7 +445,7 @@ func (s *session) denials(b *Binding, d *Decision) ([]Denial, error) {
 			return nil, err
 		}
 		for _, t := range set {
-			d := Denial{Kind: DenyOperation, Code: CodeForbidden, Message: "The policy refuses this operation", Rule: s.engine.deny.rule(), Reads: s.engine.deny.paths}
+			d := Denial{Kind: DenyOperation, Code: CodeForbidden, Message: "The policy refuses this operation", Rule: s.engine.deny.rule, Reads: s.engine.deny.paths}
 			custom(&d, t)
 			out = append(out, d)
 		}
@@ -477,7 +489,7 @@ func (s *session) introspectionDenials(b *Binding, out *[]Denial) error {
 		if !ok {
 			d := Denial{Kind: DenyIntrospection, Coordinate: b.op.Uses[use].Coordinate(), Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field}
 			if s.engine.introspection != nil {
-				d.Rule, d.Reads = s.engine.introspection.rule(), s.engine.introspection.paths
+				d.Rule, d.Reads = s.engine.introspection.rule, s.engine.introspection.paths
 			}
 			*out = append(*out, d)
 		}

@@ -188,7 +188,7 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 	for _, g := range groups {
 		rules := e.compiled.rulesAt(g)
 		closure := a.close(rules)
-		c := &class{id: len(e.classes), group: g, reads: closure, impure: len(closure.impure) > 0}
+		c := &class{id: len(e.classes), group: g, rule: g.rule(), reads: closure, impure: len(closure.impure) > 0}
 		c.shape, c.paths = inputShape(&closure.paths), closure.paths.paths()
 		if !g.vars {
 			c.constant = constantValue(rules)

@@ -193,8 +193,7 @@ func (s *session) explainAnswer(d *FieldDecision, b *Binding, use int32, at *bou
 }
 
 func place(c *class) (head, at string) {
-	rule := c.rule()
-	return rule.Head, fmt.Sprintf("%s:%d", rule.File, rule.Line)
+	return c.rule.Head, c.rule.At()
 }
 
 func (s *session) explainClass(d *FieldDecision, c *class, ok bool) error {

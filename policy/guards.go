@@ -161,7 +161,7 @@ func (s *session) allAllowed(b *Binding, id *identityAnswer, n *boundNode) (bool
 func (s *session) denied(b *Binding, use int32, at *boundCoordinate, rules objectRules) (outcome, error) {
 	o := outcome{denied: true, denial: Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, use: use}}
 	if c := s.engine.decidedBy(at.coordinate); c != nil {
-		o.denial.Rule, o.denial.Reads = c.rule(), c.paths
+		o.denial.Rule, o.denial.Reads = c.rule, c.paths
 	}
 	plain := o.denial
 	if err := s.explainDenial(b, &o.denial); err != nil {

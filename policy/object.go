@@ -46,7 +46,7 @@ func (rules objectRules) bind(s *session, b *Binding, use int32, at *boundCoordi
 		f := s.facts
 		f.use = &b.op.Uses[use]
 		o := &object{engine: s.engine, facts: f, classes: classes}
-		r = &ObjectRule{Head: classes[0].class.rule(), Parents: at.verdict.parents, judge: o.judge}
+		r = &ObjectRule{Head: classes[0].class.rule, Parents: at.verdict.parents, judge: o.judge}
 		rules[key] = r
 	}
 	return r
