@@ -34,6 +34,8 @@ type Binding struct {
 	gathered []boundNode // see nodes
 
 	conditional bool
+	varies      bool // see stands
+	standings   standings
 	// allowed and visible are the answers where nothing is denied: the latter
 	// where introspection shows what is visible to the subject.
 	allowed, visible *Decision
@@ -49,7 +51,12 @@ type boundUse struct {
 // engine's: bindings share it.
 type boundCoordinate struct {
 	coordinate
+	name    string // Type.field
 	verdict *verdict
+	// rule decides when nothing grants: that of the first level that has one;
+	// nil for none. Coordinates may share a verdict without sharing the rule.
+	rule   *class
+	varies bool // Engine.varies
 }
 
 // of returns the rules of a use.
@@ -94,6 +101,7 @@ func (e *Engine) Bind(op *schema.Operation) (*Binding, error) {
 	}
 	for c := range b.classes {
 		b.allowed.note(c)
+		b.varies = b.varies || c.impure
 		if err := c.prepareQuery(e); err != nil {
 			return nil, err
 		}
@@ -156,6 +164,7 @@ func (b *Binding) governAs(i int32, use *schema.FieldUse, at *boundCoordinate) e
 		return fmt.Errorf("policy: the engine does not know the field of %s", use.Coordinate())
 	}
 	b.coords = append(b.coords, at)
+	b.varies = b.varies || at.varies
 	b.addArguments(i, at.typ)
 	return b.require(use.Cond, i, at.verdict)
 }

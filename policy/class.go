@@ -144,8 +144,9 @@ type verdict struct {
 	// fields that those classes read, by the object types with this verdict.
 	object  bool
 	parents []ParentFields
-	// readsSubject and readsRequest say what some class can read.
-	readsSubject, readsRequest bool
+	// readsSubject and readsRequest say what some class can read; impure, that
+	// some class may answer otherwise when it is asked again.
+	readsSubject, readsRequest, impure bool
 }
 
 // prepareQueries compiles the queries that decisions by the verdict will need,
@@ -172,17 +173,6 @@ func (c *class) prepareQuery(e *Engine) error {
 	return nil
 }
 
-// decidedBy names the rule that decides when nothing grants: the first level
-// that has one. Coordinates may share a verdict without sharing the rule.
-func (e *Engine) decidedBy(at coordinate) *class {
-	for _, lv := range e.allow.levels(at.typ, at.field) {
-		if lv.rule != nil {
-			return lv.rule
-		}
-	}
-	return nil
-}
-
 // lookup is the rule tree of one kind (allow or error).
 type lookup struct {
 	static map[coordinate]*class
@@ -192,8 +182,11 @@ type lookup struct {
 // levels returns the steps for a coordinate. A level with a static rule ends
 // the search; heads with variables never do.
 func (l *lookup) levels(typ, field string) []level {
+	if l.empty() {
+		return nil
+	}
 	var out []level
-	for _, at := range []coordinate{{typ, field}, {typ, star}, {star, star}} {
+	for _, at := range steps(typ, field) {
 		lv := level{at: at, rule: l.static[at]}
 		for _, c := range l.vars {
 			if matches(c.group.match, at) {
@@ -208,6 +201,11 @@ func (l *lookup) levels(typ, field string) []level {
 		}
 	}
 	return out
+}
+
+// steps are where the rule of a coordinate is looked for, in order.
+func steps(typ, field string) [3]coordinate {
+	return [3]coordinate{{typ, field}, {typ, star}, {star, star}}
 }
 
 func matches(pattern []*string, at coordinate) bool {
@@ -232,6 +230,7 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 			levels := e.allow.levels(def.Name, f.Name)
 			k := key{rules: [3]int{-1, -1, -1}}
 			identity := true
+			bound := &boundCoordinate{coordinate: coordinate{def.Name, f.Name}, name: def.Name + "." + f.Name}
 			var objects []*class
 			for i, lv := range levels {
 				for c := range lv.classes {
@@ -241,7 +240,7 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 					}
 				}
 				if lv.rule != nil {
-					k.rules[i] = lv.rule.same.id
+					k.rules[i], bound.rule = lv.rule.same.id, lv.rule
 				}
 				if len(lv.vars) > 0 {
 					k.at = coordinate{def.Name, f.Name}
@@ -258,6 +257,7 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 					for c := range levels[i].classes {
 						v.readsSubject = v.readsSubject || c.reads.paths.has("subject")
 						v.readsRequest = v.readsRequest || c.reads.paths.has("request")
+						v.impure = v.impure || c.impure
 					}
 				}
 				v.index = len(e.distinct)
@@ -266,9 +266,10 @@ func (e *Engine) resolveAll(objects []*gql.Definition) {
 			}
 			v.read(def, objects)
 			fields[f.Name] = v
-			e.fields[i][f.Name] = &boundCoordinate{coordinate{def.Name, f.Name}, v}
+			bound.verdict, bound.varies = v, e.varies(def.Name, f.Name, v)
+			e.fields[i][f.Name] = bound
 			if index := e.schema.FieldIndex(def.Name, f.Name); index >= 0 {
-				e.coordinates[index] = e.fields[i][f.Name]
+				e.coordinates[index] = bound
 			}
 		}
 	}

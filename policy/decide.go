@@ -149,7 +149,16 @@ func (e *Engine) Decide(ctx context.Context, b *Binding, sub *Subject, req *Requ
 	if ok {
 		return b.allowed, nil
 	}
+	if s.lacks {
+		return s.lacking(b)
+	}
+	return s.refusal(b)
+}
+
+// refusal is the decision where not everything is allowed beforehand.
+func (s *session) refusal(b *Binding) (*Decision, error) {
 	d := *b.allowed
+	var err error
 	if d.Denials, err = s.denials(b, &d); err != nil {
 		return nil, err
 	}
@@ -198,10 +207,17 @@ func (s *session) allowed(b *Binding) (bool, error) {
 		}
 		for w, bits := range n.bits {
 			if bits&^id.allowed[w] != 0 {
+				s.lacks = true
 				return false, nil
 			}
 		}
 	}
+	return s.othersAllowed(b, id)
+}
+
+// othersAllowed reports whether everything is allowed that takes more than
+// identity verdicts.
+func (s *session) othersAllowed(b *Binding, id *identityAnswer) (bool, error) {
 	for i := range b.asked {
 		a := &b.asked[i]
 		if s.isLive(b, a.use) {
@@ -354,22 +370,22 @@ func (s *session) denySet() ([]*ast.Term, error) {
 	return set.Slice(), nil
 }
 
-// eachValue calls refuse for every given argument and input field whose rule
-// does not allow it.
-func (s *session) eachValue(b *Binding, refuse func(Denial)) error {
+// valueDenials refuses every given argument and input field whose rule does not
+// allow it.
+func (s *session) valueDenials(b *Binding) (out []Denial, err error) {
 	for i := range b.ruled {
 		use := b.ruled[i]
 		err := s.eachValueOf(b, use, func(kind Kind, coordinate string, c *class, ok bool) error {
 			if !ok {
-				refuse(Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, Rule: c.rule, Reads: c.paths, use: use})
+				out = append(out, Denial{Kind: kind, Coordinate: coordinate, Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, Rule: c.rule, Reads: c.paths, use: use})
 			}
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // eachValueOf asks the rules of the arguments and input fields that the client
@@ -457,9 +473,12 @@ func (s *session) denials(b *Binding, d *Decision) ([]Denial, error) {
 	if err := s.guards(b, d, &out); err != nil {
 		return nil, err
 	}
-	err := s.eachValue(b, func(d Denial) { out = append(out, d) })
-	if err != nil {
-		return nil, err
+	if len(b.ruled) > 0 {
+		values, err := s.valueDenials(b)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, values...)
 	}
 	rest := out[ruled:]
 	slices.SortStableFunc(rest, func(a, b Denial) int {

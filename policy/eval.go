@@ -25,9 +25,12 @@ type session struct {
 	answer *identityAnswer // of the subject; nil before it was asked for
 	// visible says that introspection was allowed as "visible".
 	visible bool
-	cancel  topdown.Cancel
-	timer   *time.Timer
-	stop    func() bool // detaches the cancel flag from ctx
+	// lacks says that an identity verdict is what an operation was first found
+	// to be refused for.
+	lacks  bool
+	cancel topdown.Cancel
+	timer  *time.Timer
+	stop   func() bool // detaches the cancel flag from ctx
 }
 
 var sessions = sync.Pool{New: func() any { return new(session) }}

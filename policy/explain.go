@@ -90,7 +90,7 @@ func (s *session) explainUse(b *Binding, id *identityAnswer, use int32) ([]Field
 			d := FieldDecision{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use))}
 			ok, err := s.decide(b, id, use, at.verdict)
 			if err == nil {
-				err = s.explainVerdict(&d, b, id, use, at.coordinate, ok)
+				err = s.explainVerdict(&d, b, id, use, at, ok)
 			}
 			if err == nil {
 				err = s.explainAnswer(&d, b, use, at, ok)
@@ -118,9 +118,9 @@ func (s *session) explainValues(b *Binding, use int32) ([]FieldDecision, error) 
 }
 
 // explainVerdict names the rule that granted, or else the one that had to.
-func (s *session) explainVerdict(d *FieldDecision, b *Binding, id *identityAnswer, use int32, at coordinate, ok bool) error {
+func (s *session) explainVerdict(d *FieldDecision, b *Binding, id *identityAnswer, use int32, at *boundCoordinate, ok bool) error {
 	var reads pathSet
-	decided := s.engine.decidedBy(at)
+	decided := at.rule
 	s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
 	granted := false
 	for _, lv := range s.engine.allow.levels(at.typ, at.field) {

@@ -89,17 +89,17 @@ func (s *session) guards(b *Binding, d *Decision, refused *[]Denial) error {
 	if err != nil {
 		return err
 	}
-	rules := objectRules{}
+	var rules objectRules
+	var all []outcome // of one node after the other
 	nodes := b.nodes()
 	for i := range nodes {
 		if bit := nodes[i].bit; bit >= 0 && id.errors == nil && id.allowed.has(bit) {
 			continue
 		}
-		outcomes, err := s.outcomes(b, id, &nodes[i], rules)
-		if err != nil {
+		if all, err = s.outcomes(b, id, &nodes[i], &rules, all[:0]); err != nil {
 			return err
 		}
-		if outcomes = s.refusing(b, outcomes, refused); len(outcomes) > 0 {
+		if outcomes := s.refusing(b, all, refused); len(outcomes) > 0 {
 			d.Guards = append(d.Guards, b.merge(&nodes[i], outcomes)...)
 		}
 	}
@@ -110,12 +110,11 @@ func (s *session) guards(b *Binding, d *Decision, refused *[]Denial) error {
 }
 
 // outcomes asks the rules for every object type that the node's live uses may
-// have; nil where all are allowed.
-func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules objectRules) ([]outcome, error) {
+// have, and appends what they say to out; nothing where all are allowed.
+func (s *session) outcomes(b *Binding, id *identityAnswer, n *boundNode, rules *objectRules, out []outcome) ([]outcome, error) {
 	if ok, err := s.allAllowed(b, id, n); ok || err != nil {
-		return nil, err
+		return out, err
 	}
-	var out []outcome
 	for _, i := range n.uses {
 		u := &b.uses[i]
 		if !s.isLive(b, u.use) {
@@ -158,17 +157,17 @@ func (s *session) allAllowed(b *Binding, id *identityAnswer, n *boundNode) (bool
 }
 
 // denied describes a position that no rule allows before the answer is there.
-func (s *session) denied(b *Binding, use int32, at *boundCoordinate, rules objectRules) (outcome, error) {
-	o := outcome{denied: true, denial: Denial{Kind: DenyField, Coordinate: at.String(), Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, use: use}}
-	if c := s.engine.decidedBy(at.coordinate); c != nil {
-		o.denial.Rule, o.denial.Reads = c.rule, c.paths
+func (s *session) denied(b *Binding, use int32, at *boundCoordinate, rules *objectRules) (outcome, error) {
+	o := outcome{denied: true, denial: Denial{Kind: DenyField, Coordinate: at.name, Path: b.op.Path(int(use)), Field: b.op.Uses[use].Field, use: use}}
+	if at.rule != nil {
+		o.denial.Rule, o.denial.Reads = at.rule.rule, at.rule.paths
 	}
-	plain := o.denial
-	if err := s.explainDenial(b, &o.denial); err != nil {
+	code, message := CodeForbidden, fieldMessage(at.name)
+	o.denial.Code, o.denial.Message = code, message
+	if err := s.customize(b, &o.denial); err != nil {
 		return o, err
 	}
-	plain.Code, plain.Message = CodeForbidden, fieldMessage(at.String())
-	o.custom = o.denial.Code != plain.Code || o.denial.Message != plain.Message
+	o.custom = o.denial.Code != code || o.denial.Message != message
 	if at.verdict.object {
 		s.facts.use, s.facts.value = &b.op.Uses[use], schema.Value{}
 		_, never, err := s.objects(at.verdict)
@@ -290,15 +289,27 @@ func (s *session) find(l *lookup, at coordinate) (*ast.Term, error) {
 
 // first returns the first class for a coordinate that has a value, and the value.
 func (s *session) first(l *lookup, at coordinate) (*class, *ast.Term, error) {
-	for _, lv := range l.levels(at.typ, at.field) {
-		for c := range lv.classes {
+	for _, step := range steps(at.typ, at.field) {
+		rule := l.static[step]
+		if rule != nil {
+			if v, err := s.value(rule); v != nil || err != nil {
+				return rule, v, err
+			}
+		}
+		for _, c := range l.vars {
+			if !matches(c.group.match, step) {
+				continue
+			}
 			v, err := s.value(c)
-			if err == nil && c != lv.rule {
-				v = member(member(v, lv.at.typ), lv.at.field)
+			if err == nil {
+				v = member(member(v, step.typ), step.field)
 			}
 			if v != nil || err != nil {
 				return c, v, err
 			}
+		}
+		if rule != nil {
+			break
 		}
 	}
 	return nil, nil, nil

@@ -18,7 +18,7 @@ type objectClass struct {
 
 // objectRules holds the object rules of one decision. Nodes whose rules are
 // the same and read the same share one.
-type objectRules map[ruleKey]*ObjectRule
+type objectRules struct{ known map[ruleKey]*ObjectRule }
 
 type ruleKey struct {
 	verdict *verdict
@@ -26,7 +26,7 @@ type ruleKey struct {
 }
 
 // bind returns the rule that decides the coordinate for each parent.
-func (rules objectRules) bind(s *session, b *Binding, use int32, at *boundCoordinate) *ObjectRule {
+func (rules *objectRules) bind(s *session, b *Binding, use int32, at *boundCoordinate) *ObjectRule {
 	var classes []objectClass
 	key := ruleKey{at.verdict, -1}
 	for i := range at.verdict.levels {
@@ -41,13 +41,16 @@ func (rules objectRules) bind(s *session, b *Binding, use int32, at *boundCoordi
 			}
 		}
 	}
-	r := rules[key]
+	r := rules.known[key]
 	if r == nil {
 		f := s.facts
 		f.use = &b.op.Uses[use]
 		o := &object{engine: s.engine, facts: f, classes: classes}
 		r = &ObjectRule{Head: classes[0].class.rule, Parents: at.verdict.parents, judge: o.judge}
-		rules[key] = r
+		if rules.known == nil {
+			rules.known = map[ruleKey]*ObjectRule{}
+		}
+		rules.known[key] = r
 	}
 	return r
 }

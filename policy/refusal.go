@@ -62,6 +62,14 @@ func (s *session) explainDenial(b *Binding, d *Denial) error {
 	default:
 		d.Message = fieldMessage(d.Coordinate)
 	}
+	return s.customize(b, d)
+}
+
+// customize puts the code and message in that the policy has for a denial.
+func (s *session) customize(b *Binding, d *Denial) error {
+	if s.engine.errors.empty() && len(s.engine.argumentError) == 0 {
+		return nil
+	}
 	s.facts.use, s.facts.value = &b.op.Uses[d.use], schema.Value{}
 	t, err := s.customError(strings.Split(d.Coordinate, "."))
 	if err != nil {
