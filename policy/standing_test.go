@@ -417,3 +417,56 @@ func BenchmarkDenied(b *testing.B) {
 		}
 	}
 }
+
+// TestStands says which operations have decisions that stand. What the random
+// policies seldom come upon is here too.
+func TestStands(t *testing.T) {
+	const identity = `
+
+allow.Query["*"] if "a" in input.subject.roles
+
+allow.Person["*"] if "b" in input.subject.roles
+
+allow.Query.items if input.args.first == 1
+
+`
+	for _, test := range []struct {
+		name, rules, query string
+		want               bool
+	}{
+		{"identity alone", ``, `{ me { mail } }`, true},
+		{"an argument's rule beside it", ``, `{ me { mail } items(first: 1) { __typename } }`, true},
+		{"another operation's rule", `error.Query.node := input.args.id`, `{ me { mail } }`, true},
+		{"constants in place", "error.Person.mail := \"no\"\n\nmask.Person.mail := \"x\"\n\ndrop.Query.items := true", `{ me { mail } items(first: 1) { __typename } }`, true},
+		{"no identity verdict", ``, `{ items(first: 1) { __typename } }`, false},
+		{"a condition", `drop.Query.items := true`, `query($s: Boolean!) { me { mail } items(first: 1) @include(if: $s) { __typename } }`, false},
+		{"introspection", `introspection := "visible" if input.request.method == "GET" else := "all"`, `{ me { mail } __schema { __typename } }`, false},
+		{"a message", `error.Person.mail := input.request.method`, `{ me { mail } }`, false},
+		{"a message of the type", `error.Person["*"] := input.subject.id`, `{ me { mail } }`, false},
+		{"a message of all", `error["*"]["*"] := input.subject.id`, `{ me { mail } }`, false},
+		{"a message by a head with variables", "error[t][f] := \"no\" if {\n\tsome r in input.subject.roles\n\tdata.grants[r][t][f]\n}", `{ me { mail } }`, false},
+		{"a mask", `mask.Person.mail := input.subject.id`, `{ me { mail } }`, false},
+		{"a drop", `drop.Query.items if input.request.method == "GET"`, `{ me { mail } items(first: 1) { __typename } }`, false},
+		{"the time decides of a field", `allow.Query.price if time.now_ns() > 0`, `{ me { mail } price }`, false},
+		{"the time decides of an argument", `allow_argument.Query.node.id if time.now_ns() > 0`, `{ me { mail } node(id: 1) { id } }`, false},
+		{"the time decides of an input field", `allow_input.In.name if time.now_ns() > 0`, `{ me { mail } items(first: 1, in: {name: ""}) { __typename } }`, false},
+		{"the time decides of all", `deny contains "late" if time.now_ns() < 0`, `{ me { mail } }`, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := (&decisionFile{Schema: standingSchema, OnDeny: "filter", Policy: "package graphward\n\nimport rego.v2" + identity + test.rules, Data: standingData}).load(t)
+			b, err := e.Bind(compileOperation(t, e.schema, test.query, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.stands() != test.want {
+				t.Errorf("stands is %v", b.stands())
+			}
+			g := standingPolicies{rand.New(rand.NewPCG(*seed, 0)), false}
+			for range 40 {
+				if _, wrong := compareStanding(e, b, g.request(t, b.op)); wrong != "" {
+					t.Fatal(wrong)
+				}
+			}
+		})
+	}
+}
