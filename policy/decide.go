@@ -67,7 +67,7 @@ type Denial struct {
 	// for DenyOperation.
 	Coordinate string
 	// Path is the response path of the first field use concerned; nil for
-	// DenyOperation.
+	// DenyOperation. Shared: read only.
 	Path []string
 	// Field is the node of that use; nil for DenyOperation.
 	Field *gql.Field
