@@ -14,11 +14,8 @@ import (
 )
 
 const (
-	queueRecords = 8192
-	queueBytes   = 16 << 20
-	batchBytes   = 64 << 10
-	retryPause   = time.Second
-	closePause   = 5 * time.Second
+	retryPause = time.Second
+	closePause = 5 * time.Second
 
 	// gatherPause is how long the writer lets records gather behind a first
 	// one. While it does, a record wakes nobody and costs no system call of
@@ -51,16 +48,18 @@ type Log struct {
 	refuse  bool
 	encoder encoder
 
-	queue   chan *line
-	pending atomic.Int64 // bytes in queue
 	dropped atomic.Uint64
 	written atomic.Uint64
 	failure atomic.Pointer[WriteError]
 
-	mu     sync.RWMutex // guards closed against a send on queue
-	closed bool
-	giveUp sync.Once
+	mu      sync.Mutex // guards what follows, down to closed
+	queue   queue
+	waiting bool // the writer has seen the queue empty and wants to be woken
+	closed  bool
 
+	giveUp  sync.Once
+	due     *time.Timer   // what has gathered is to be written
+	wake    chan struct{} // in its place under refuse; holds one
 	closing chan struct{} // Close was called: nothing gathers any more
 	reopen  chan chan error
 	done    chan struct{} // the writer has ended
@@ -73,7 +72,7 @@ type Log struct {
 
 var _ Sink = (*Log)(nil)
 
-// line is one encoded record.
+// line is where a record is encoded, before it has a place in the queue.
 type line struct{ text []byte }
 
 // release gives l back, unless an unusual record made it large.
@@ -128,16 +127,18 @@ func newLog(w io.Writer, c Config) *Log {
 	l := &Log{
 		sample: 1,
 		refuse: c.OnFailure == Refuse,
-		queue:  make(chan *line, queueRecords),
 		done:   make(chan struct{}),
 		abort:  make(chan struct{}),
 		out:    w,
 
+		due:     time.NewTimer(gatherPause),
+		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		reopen:  make(chan chan error),
 
 		discard: w == nil,
 	}
+	l.due.Stop() // until there is something
 	if c.SampleAllowed != nil {
 		l.sample = *c.SampleAllowed
 	}
@@ -188,8 +189,9 @@ func (l *Log) Write(r *Record) error {
 	}
 	entry := lines.Get().(*line)
 	entry.text = append(l.encoder.append(entry.text[:0], r), '\n')
-	if err := l.enqueue(entry); err != nil {
-		entry.release()
+	err := l.enqueue(entry.text)
+	entry.release()
+	if err != nil {
 		l.dropped.Add(1)
 		if l.refuse {
 			return err
@@ -204,23 +206,37 @@ func (l *Log) skips(r *Record) bool {
 	return l.sample < 1 && r.Verdict == Allowed && len(r.Reported) == 0 && !r.Panic && rand.Float64() >= l.sample
 }
 
-func (l *Log) enqueue(entry *line) error {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.closed {
+// enqueue copies text to the queue's end. It wakes the writer only for the
+// first of what it writes together.
+func (l *Log) enqueue(text []byte) error {
+	l.mu.Lock()
+	switch {
+	case l.closed:
+		l.mu.Unlock()
 		return ErrClosed
-	}
-	size := int64(len(entry.text))
-	if l.pending.Add(size) > queueBytes {
-		l.pending.Add(-size)
+	case !l.queue.add(text):
+		l.mu.Unlock()
 		return ErrFull
+	}
+	first := l.waiting
+	l.waiting = false
+	l.mu.Unlock()
+	if first {
+		l.rouse()
+	}
+	return nil
+}
+
+// rouse has what is queued written: after gatherPause, or at once under
+// refuse, which wants to know of a failure.
+func (l *Log) rouse() {
+	if !l.refuse {
+		l.due.Reset(gatherPause)
+		return
 	}
 	select {
-	case l.queue <- entry:
-		return nil
+	case l.wake <- struct{}{}:
 	default:
-		l.pending.Add(-size)
-		return ErrFull
 	}
 }
 
@@ -234,7 +250,9 @@ func (l *Log) Err() error {
 	if failure := l.failure.Load(); failure != nil {
 		return failure
 	}
-	if len(l.queue) == cap(l.queue) || l.pending.Load() >= queueBytes {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue.full() {
 		return ErrFull
 	}
 	return nil
@@ -284,7 +302,6 @@ func (l *Log) Close() error {
 	l.closed = true
 	if !already {
 		close(l.closing)
-		close(l.queue)
 	}
 	l.mu.Unlock()
 	timer := time.NewTimer(closePause)
@@ -312,50 +329,63 @@ func (l *Log) run() {
 			_ = l.out.(*os.File).Close()
 		}
 	}()
-	b := &batch{}
-	timer := time.NewTimer(gatherPause)
-	defer timer.Stop()
-	for {
-		select {
-		case answer := <-l.reopen:
-			answer <- l.swap(b)
-		case entry, open := <-l.queue:
-			if !open {
-				return
-			}
-			if !l.refuse { // which wants to know of a failure at once
-				l.gather(b, timer)
-			}
-			open = l.fill(b, entry)
+	defer l.due.Stop()
+	for due := false; ; {
+		b, more := l.next(due)
+		switch {
+		case b != nil:
+			l.serveReopen(b)
 			l.flush(b)
-			if !open {
-				return
-			}
+			b.release()
+			due = due && more
+		case !more:
+			return
+		default:
+			l.wait()
+			due = true
 		}
 	}
 }
 
-// gather waits until there is more to write than the record that woke the
-// writer.
-func (l *Log) gather(b *batch, timer *time.Timer) {
-	timer.Reset(gatherPause)
+// next takes a batch to write: one that is full or, when all is due, what
+// there is. more reports, with a batch, whether others are queued, and without
+// one, whether any can come.
+func (l *Log) next(due bool) (b *batch, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b = l.queue.take(due || l.refuse || l.closed); b != nil {
+		return b, l.queue.head != nil
+	}
+	if l.queue.head != nil { // it came while another was written
+		l.due.Reset(gatherPause)
+		return nil, true
+	}
+	l.waiting = !l.closed
+	return nil, !l.closed
+}
+
+// wait returns when what is queued is due.
+func (l *Log) wait() {
 	for {
 		select {
-		case <-timer.C:
-			return
-		case <-l.closing:
-			return
 		case answer := <-l.reopen:
-			answer <- l.swap(b)
+			answer <- l.swap(&batch{})
+			continue
+		case <-l.due.C:
+		case <-l.wake:
+		case <-l.closing:
 		}
+		return
 	}
 }
 
-// batch is a run of lines that are written by one call.
-type batch struct {
-	text    []byte
-	sent    int // bytes of text that the output took
-	records uint64
+// serveReopen does what a Reopen that waits asks for, before b is written.
+func (l *Log) serveReopen(b *batch) {
+	select {
+	case answer := <-l.reopen:
+		answer <- l.swap(b)
+	default:
+	}
 }
 
 // swap replaces the file. A line of which the old file has only a part goes
@@ -369,29 +399,6 @@ func (l *Log) swap(b *batch) error {
 	old := l.out.(*os.File)
 	l.out = file
 	return old.Close()
-}
-
-// fill moves entry, and what else is queued, into b, up to batchBytes. It
-// reports false once the queue is closed and empty.
-func (l *Log) fill(b *batch, entry *line) bool {
-	for {
-		l.pending.Add(-int64(len(entry.text)))
-		b.text = append(b.text, entry.text...)
-		b.records++
-		entry.release()
-		if len(b.text) >= batchBytes {
-			return true
-		}
-		var open bool
-		select {
-		case entry, open = <-l.queue:
-			if !open {
-				return false
-			}
-		default:
-			return true
-		}
-	}
 }
 
 // flush writes b until the output has taken it. While the output fails, the
