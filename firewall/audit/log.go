@@ -336,7 +336,7 @@ func (l *Log) run() {
 		case b != nil:
 			l.serveReopen(b)
 			l.flush(b)
-			b.release()
+			l.finish(b)
 			due = due && more
 		case !more:
 			return
@@ -362,6 +362,14 @@ func (l *Log) next(due bool) (b *batch, more bool) {
 	}
 	l.waiting = !l.closed
 	return nil, !l.closed
+}
+
+// finish makes room for others than b.
+func (l *Log) finish(b *batch) {
+	l.mu.Lock()
+	l.queue.done(b)
+	l.mu.Unlock()
+	b.release()
 }
 
 // wait returns when what is queued is due.
@@ -416,13 +424,11 @@ func (l *Log) flush(b *batch) {
 		l.failure.Store(&WriteError{Err: err})
 		if !l.pause(b) {
 			l.dropped.Add(b.records)
-			b.text, b.sent, b.records = b.text[:0], 0, 0
 			return
 		}
 	}
 	l.failure.Store(nil)
 	l.written.Add(b.records)
-	b.text, b.sent, b.records = b.text[:0], 0, 0
 }
 
 // pause waits before the next attempt, and serves Reopen, which may be the

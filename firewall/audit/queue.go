@@ -29,12 +29,12 @@ func (b *batch) release() {
 // collected after it.
 var batches = sync.Pool{New: func() any { return &batch{text: make([]byte, 0, batchBytes)} }}
 
-// queue holds lines until the writer takes them, in batches as they will be
-// written. Its zero value is empty. It is not safe for concurrent use.
+// queue holds lines until the writer is done with them, in batches as they
+// will be written. Its zero value is empty. It is not safe for concurrent use.
 type queue struct {
 	head, tail *batch
-	records    uint64 // from head to tail, at most queueRecords
-	bytes      int    // of text from head to tail, at most queueBytes
+	records    uint64 // not done, at most queueRecords
+	bytes      int    // of their text, at most queueBytes
 }
 
 // add copies line, which ends with a line break, and reports whether there was
@@ -75,7 +75,8 @@ func (q *queue) extend(size int) *batch {
 }
 
 // take removes the oldest batch: one that others follow, which is full, or, if
-// all is set, the last. It returns nil when there is none.
+// all is set, the last. It returns nil when there is none. The batch counts
+// until done.
 func (q *queue) take(all bool) *batch {
 	b := q.head
 	if b == nil || b == q.tail && !all {
@@ -85,7 +86,11 @@ func (q *queue) take(all bool) *batch {
 		q.tail = nil
 	}
 	b.next = nil
+	return b
+}
+
+// done makes room in the place of b, which was taken and is written or lost.
+func (q *queue) done(b *batch) {
 	q.records -= b.records
 	q.bytes -= len(b.text)
-	return b
 }
