@@ -254,7 +254,7 @@ func checkShadows(c *collector) {
 		}
 		def := c.schema.Types[g.path[0]]
 		if def != nil && def.Kind == gql.Object && !slices.ContainsFunc(def.Fields, func(f *gql.FieldDefinition) bool {
-			return c.groups[headOf(entryAllow, g.path[0], f.Name)] == nil
+			return c.groups[headOf(g.path[0], f.Name)] == nil
 		}) {
 			c.report.warn(g.loc(), "%s is never asked: every field of %s has a rule of its own", g.head, g.path[0])
 		}
@@ -267,15 +267,9 @@ func unconditional(rule *ast.Rule) bool {
 		rule.Body.Equal(ast.NewBody(ast.NewExpr(ast.BooleanTerm(true)))) && rule.Head.Value != nil && ast.IsConstant(rule.Head.Value.Value)
 }
 
-// headOf spells the head of a coordinate as OPA does.
-func headOf(kind entryKind, path ...string) string {
-	name := ""
-	for n, k := range entryKinds {
-		if k == kind {
-			name = n
-		}
-	}
-	ref := ast.Ref{ast.VarTerm(name)}
+// headOf spells the head of a coordinate's allow rule as OPA does.
+func headOf(path ...string) string {
+	ref := ast.Ref{ast.VarTerm("allow")}
 	for _, p := range path {
 		ref = append(ref, ast.StringTerm(p))
 	}

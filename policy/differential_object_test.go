@@ -193,7 +193,7 @@ func (g *objectGenerator) write(helpers string) string {
 		}
 		g.heads[at] = true
 		for range 1 + g.IntN(2) {
-			fmt.Fprintf(&b, "%s%s%s", headOf(entryAllow, at.typ, at.field), g.pick("", "", "", " := false"), g.objectBody())
+			fmt.Fprintf(&b, "%s%s%s", headOf(at.typ, at.field), g.pick("", "", "", " := false"), g.objectBody())
 		}
 	}
 	policy := b.String()

@@ -184,7 +184,7 @@ func (g *generator) policy() string {
 			continue
 		}
 		g.heads[at] = true
-		g.rule(&b, headOf(entryAllow, at.typ, at.field), true)
+		g.rule(&b, headOf(at.typ, at.field), true)
 	}
 	g.parts = []string{helpers + b.String()}
 	policy := g.parts[0]

@@ -175,8 +175,8 @@ func (k *residualCompiler) partial(body ast.Body) (*residual, error) {
 		rego.Store(s.engine.compiled.store),
 		rego.ParsedUnknowns([]*ast.Term{ast.NewTerm(parentRef)}),
 	).PrepareForPartial(context.WithoutCancel(s.ctx))
-	if err != nil { //nolint:nilerr // what cannot be prepared is left to OPA as a whole
-		return &residual{opaque: true}, nil
+	if err != nil {
+		return &residual{opaque: true}, nil //nolint:nilerr // what cannot be prepared is left to OPA as a whole
 	}
 	left, err := query.Partial(context.WithoutCancel(s.ctx),
 		rego.EvalParsedInput(k.input.Value), rego.EvalMetrics(metrics.NoOp()), rego.EvalExternalCancel(s.cancel))

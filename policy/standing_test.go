@@ -63,7 +63,7 @@ func (g standingPolicies) other() string {
 }
 
 func (g standingPolicies) allow(b *strings.Builder, typ, field string) {
-	head := headOf(entryAllow, typ, field)
+	head := headOf(typ, field)
 	rule := func(tail string) { fmt.Fprintf(b, "%s%s\n\n", head, tail) }
 	switch n := g.IntN(24); {
 	case n < 9:

@@ -258,17 +258,20 @@ func TestDeadKeptConnection(t *testing.T) {
 // awaitEnd returns when the system knows that the peer of the one connection kept has closed it.
 func awaitEnd(t *testing.T, c *Client) {
 	t.Helper()
+	var kept *conn
 	for i := range c.idle.shards {
 		for _, k := range c.idle.shards[i].conns {
-			for gone := false; !gone; time.Sleep(time.Millisecond) {
-				if err := k.conn.raw.Control(func(fd uintptr) { _, gone = socket.Peek(fd) }); err != nil {
-					t.Fatal(err)
-				}
-			}
-			return
+			kept = k.conn
 		}
 	}
-	t.Fatal("no connection is kept")
+	if kept == nil {
+		t.Fatal("no connection is kept")
+	}
+	for gone := false; !gone; time.Sleep(time.Millisecond) {
+		if err := kept.raw.Control(func(fd uintptr) { _, gone = socket.Peek(fd) }); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A peer that takes the request and closes without an answer has seen it: it is

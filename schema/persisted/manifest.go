@@ -367,8 +367,8 @@ func (m *manifest) limits(r *Raise) (wrong string, err error) {
 		Directives int     `json:"directives"`
 		Cost       float64 `json:"cost"`
 	}
-	if json.Unmarshal(raw, &v, json.RejectUnknownMembers(true)) != nil { //nolint:nilerr // the first result says it
-		return "limits must be an object of depth, aliases, root_fields, directives (whole numbers) and cost (a number)", nil
+	if json.Unmarshal(raw, &v, json.RejectUnknownMembers(true)) != nil {
+		return "limits must be an object of depth, aliases, root_fields, directives (whole numbers) and cost (a number)", nil //nolint:nilerr // the first result says it
 	}
 	if min(v.Depth, v.Aliases, v.RootFields, v.Directives) < 0 || v.Cost < 0 {
 		return "limits must not be negative", nil
