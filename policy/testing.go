@@ -35,8 +35,8 @@ const testTime = time.Minute
 
 // Test runs the *_test.rego files among the policy's paths and modules with
 // OPA's tester and prints the results to out as `opa test` does. Tests see the
-// policy as it is written, with its data and graphward's library. A policy that
-// does not load is a *LoadError.
+// policy as it is written, with its data and graphward's library. One that takes
+// more than a minute is an error. A policy that does not load is a *LoadError.
 func Test(ctx context.Context, o Options, t TestOptions, out io.Writer) (*TestReport, error) {
 	e, err := Load(ctx, o)
 	if err != nil {
