@@ -148,8 +148,12 @@ func (c *limitedConn) arm() error {
 
 // SetWriteDeadline is for net/http and crypto/tls, which bound handshakes and
 // their last alert by it. Theirs holds until they take it back with the zero
-// time.
+// time. net/http takes back, after each request, what it has not set: then there
+// is nothing to do, and ours may stand.
 func (c *limitedConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && !c.foreign.Load() {
+		return nil
+	}
 	c.foreign.Store(!t.IsZero())
 	c.armed.Store(0)
 	return c.Conn.SetWriteDeadline(t)
