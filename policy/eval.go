@@ -28,6 +28,7 @@ type session struct {
 	// lacks says that an identity verdict is what an operation was first found
 	// to be refused for.
 	lacks  bool
+	limit  time.Duration // what arm gives the evaluations together
 	cancel topdown.Cancel
 	timer  *time.Timer
 	stop   func() bool // detaches the cancel flag from ctx
@@ -45,7 +46,7 @@ var (
 
 func (e *Engine) begin(ctx context.Context, sub *Subject, req *Request) *session {
 	s := sessions.Get().(*session)
-	s.engine, s.ctx = e, ctx
+	s.engine, s.ctx, s.limit = e, ctx, e.timeout
 	s.facts = facts{subject: sub, request: req}
 	if sub == nil {
 		s.facts.subject = &noSubject
@@ -77,7 +78,7 @@ func (s *session) arm() {
 		return
 	}
 	s.cancel = topdown.NewCancel()
-	s.timer = time.AfterFunc(s.engine.timeout, s.cancel.Cancel)
+	s.timer = time.AfterFunc(s.limit, s.cancel.Cancel)
 	if s.ctx.Done() != nil {
 		s.stop = context.AfterFunc(s.ctx, s.cancel.Cancel)
 	}
@@ -192,7 +193,7 @@ func (s *session) failed(err error, rule string) error {
 	case errors.Is(ctxErr, context.Canceled):
 		return ctxErr
 	case ctxErr != nil || topdown.IsCancel(err):
-		return &TimeoutError{After: s.engine.timeout, Rule: rule}
+		return &TimeoutError{After: s.limit, Rule: rule}
 	}
 	return &EvalError{Rule: rule, Err: err}
 }
