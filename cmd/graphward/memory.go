@@ -56,9 +56,9 @@ func paceCollector(limit int64) {
 }
 
 // pacer sets GOGC after each collection so that the next one comes at the
-// floor, or, where more is live, when twice the floor has gathered: with half a
-// floor of cached plans a flood of new documents would else have them walked ten
-// times a second. At most the live bytes are trebled; they are always doubled.
+// floor, or, where more is live, when four times the floor has gathered: a flood
+// of new documents would else have all cached plans walked several times a
+// second. At most the live bytes are trebled; they are always doubled.
 type pacer struct {
 	floor   int64
 	percent int
@@ -82,7 +82,7 @@ func (p *pacer) watch() {
 // each change stops the world for a moment.
 func gcPercent(floor, live int64) int {
 	held := max(live, 1<<20)
-	percent := max(100*(floor-live)/held, min(200, 200*floor/held))
+	percent := max(100*(floor-live)/held, min(200, 400*floor/held))
 	return int(min(max(100, percent/50*50), 6400))
 }
 
