@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
@@ -89,6 +90,49 @@ func (g *guard) acceptable(res *http.Response, protected bool) error {
 const wholeBytes = 64 << 10
 
 var chunks = sync.Pool{New: func() any { b := make([]byte, wholeBytes); return &b }}
+
+// Answers of largeAnswer and more are read in pieces of largePiece, by as many
+// requests at a time as maxLarge says, so that memory is bounded; others read
+// them in pieces of wholeBytes.
+const (
+	largeAnswer = 512 << 10
+	largePiece  = 256 << 10
+	maxLarge    = 64
+)
+
+// largePieces lends memory for them. The zero value is ready; it is safe for
+// concurrent use.
+type largePieces struct {
+	lent atomic.Int64
+	pool sync.Pool
+}
+
+var larges largePieces
+
+// borrow returns nil where an answer of this length, negative when it is not
+// known, does with less.
+func (l *largePieces) borrow(length int64) *[]byte {
+	if length < largeAnswer {
+		return nil
+	}
+	if l.lent.Add(1) > maxLarge {
+		l.lent.Add(-1)
+		return nil
+	}
+	if b, ok := l.pool.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, largePiece)
+	return &b
+}
+
+// giveBack ends the use of b, which may be nil.
+func (l *largePieces) giveBack(b *[]byte) {
+	if b != nil {
+		l.pool.Put(b)
+		l.lent.Add(-1)
+	}
+}
 
 // respond passes the answer on, guarded, and settles. Nothing is written
 // before the answer is known to be acceptable as far as it was read.
@@ -209,8 +253,13 @@ func (x *exchange) guarded(v *verdict, out *upstreamAnswer, buf []byte) error {
 	if g.priced {
 		r.priced = &bytes.Buffer{}
 	}
-	for err == nil {
-		if err = r.write(buf[:n]); err == nil {
+	large := larges.borrow(out.ContentLength)
+	defer larges.giveBack(large)
+	if large != nil {
+		buf = *large
+	}
+	for piece := first; err == nil; piece = buf[:n] {
+		if err = r.write(piece); err == nil {
 			n, err = readFull(out, buf)
 		}
 	}
@@ -233,6 +282,11 @@ func (x *exchange) pass(v *verdict, out *upstreamAnswer, buf []byte) error {
 	x.w.WriteHeader(out.StatusCode)
 	rc := http.NewResponseController(x.w)
 	r := &relay{w: x.w, guard: &x.g.route.guard}
+	large := larges.borrow(out.ContentLength)
+	defer larges.giveBack(large)
+	if large != nil {
+		buf = *large
+	}
 	for {
 		n, err := out.Body.Read(buf)
 		if n > 0 {
