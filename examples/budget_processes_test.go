@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,9 +15,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/graphward/graphward/porttest"
 )
 
 const (
@@ -253,36 +252,7 @@ func start(t *testing.T, ready, path string, args ...string) {
 
 func port(t *testing.T) string {
 	t.Helper()
-	return strconv.Itoa(freePort(t))
-}
-
-// freePort is a port that is free now, and below those that the system gives to connections: none of them takes it before the server does,
-// or while the server is down.
-func freePort(t testing.TB) int {
-	t.Helper()
-	least, most := 10_000, 32_768
-	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
-		if _, err := fmt.Sscan(string(text), &most); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 100 {
-		port := 0 // the system's choice, where it gives all to connections
-		if most > least {
-			port = least + rand.IntN(most-least)
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().(*net.TCPAddr).Port
-	}
-	t.Fatal("no port is free")
-	return 0
+	return strconv.Itoa(porttest.Free(t))
 }
 
 // redisServer is a server's program; "" when there is none, which the log then says. With GRAPHWARD_REQUIRE_TOOLS=1 it must be there.

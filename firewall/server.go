@@ -48,7 +48,7 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	}
 	s.data.TLSConfig, f.closers = config, append(f.closers, release)
 	if s.dataListener, err = net.Listen("tcp", c.Listen); err != nil {
-		return nil, &ConfigError{[]Problem{{"listen", err.Error()}}}
+		return nil, &ConfigError{[]Problem{{"listen", unopened(c.Listen, err)}}}
 	}
 	limited := limitListener(s.dataListener, c.Limits.Connections, c.Timeouts.Write.Std())
 	limited.perAddress, limited.exempt, limited.refused = c.Limits.ConnectionsPerAddress, f.trusts, f.metrics.connectionsRefused.Inc
@@ -60,7 +60,7 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	if err == nil {
 		s.adminListener, err = net.Listen("tcp", c.Admin.Listen)
 		if err != nil {
-			err = &ConfigError{[]Problem{{"admin.listen", err.Error()}}}
+			err = &ConfigError{[]Problem{{"admin.listen", unopened(c.Admin.Listen, err)}}}
 		}
 	}
 	if err != nil {
@@ -70,6 +70,14 @@ func (f *Firewall) ListenContext(ctx context.Context) (*Server, error) {
 	s.admin = &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: quiet}
 	return s, nil
+}
+
+// unopened says why an address cannot be listened on.
+func unopened(address string, err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
+	}
+	return fmt.Sprintf("%s cannot be opened: %v", address, err)
 }
 
 // trusts reports whether an address is one of identity.trusted_proxies, which

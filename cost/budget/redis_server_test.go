@@ -3,9 +3,7 @@ package budget
 import (
 	"bufio"
 	"cmp"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/graphward/graphward/porttest"
 )
 
 // server is a redis-server of the test's own, on a free port of loopback.
@@ -49,7 +49,7 @@ func redisBinary(t testing.TB) string {
 // startRedis starts a server that ends with the test.
 func startRedis(t testing.TB, binary string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: append([]string{
+	s := &server{t: t, binary: binary, dir: t.TempDir(), port: porttest.Free(t), args: append([]string{
 		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, args...)}
 	s.start()
 	t.Cleanup(s.kill)
@@ -66,39 +66,10 @@ func startSentinel(t testing.TB, binary string, primary *server) *server {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, binary: binary, dir: t.TempDir(), port: freePort(t), args: []string{config, "--sentinel"}, ready: "+monitor"}
+	s := &server{t: t, binary: binary, dir: t.TempDir(), port: porttest.Free(t), args: []string{config, "--sentinel"}, ready: "+monitor"}
 	s.start()
 	t.Cleanup(s.kill)
 	return s
-}
-
-// freePort is a port that is free now, and below those that the system gives to connections: none of them takes it before the server does,
-// or while the server is down.
-func freePort(t testing.TB) int {
-	t.Helper()
-	least, most := 10_000, 32_768
-	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
-		if _, err := fmt.Sscan(string(text), &most); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 100 {
-		port := 0 // the system's choice, where it gives all to connections
-		if most > least {
-			port = least + rand.IntN(most-least)
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().(*net.TCPAddr).Port
-	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 // mourn tells a sentinel that silence of the primary now means that it is dead.

@@ -3,16 +3,13 @@ package redisstore
 import (
 	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/graphward/graphward/porttest"
 )
 
 // realRedis starts a redis-server of the test's own and returns its URL; "" when there is none, which the log then says. With
@@ -34,7 +31,7 @@ func realRedis(t *testing.T) string {
 		t.Log(text)
 		return ""
 	}
-	port := strconv.Itoa(freePort(t))
+	port := strconv.Itoa(porttest.Free(t))
 	cmd := exec.Command(binary, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no", "--daemonize", "no")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -97,33 +94,4 @@ func TestRealServer(t *testing.T) {
 	if _, err := s.Fetch(t.Context(), "web", 0, 10); err == nil {
 		t.Error("more than the largest size was taken")
 	}
-}
-
-// freePort is a port that is free now, and below those that the system gives to connections: none of them takes it before the server does,
-// or while the server is down.
-func freePort(t testing.TB) int {
-	t.Helper()
-	least, most := 10_000, 32_768
-	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
-		if _, err := fmt.Sscan(string(text), &most); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 100 {
-		port := 0 // the system's choice, where it gives all to connections
-		if most > least {
-			port = least + rand.IntN(most-least)
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().(*net.TCPAddr).Port
-	}
-	t.Fatal("no port is free")
-	return 0
 }
