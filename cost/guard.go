@@ -74,35 +74,23 @@ func (c *compiler) within(kind guardKind, a, b int32) bool {
 }
 
 func (c *compiler) and(a, b int32) int32 {
-	switch {
-	case a == neverLive || b == neverLive:
-		return neverLive
-	case a == alwaysLive || a == b:
-		return b
-	case b == alwaysLive:
-		return a
-	}
-	if a > b {
-		a, b = b, a
-	}
-	switch {
-	case c.opposed(a, b):
-		return neverLive
-	case c.within(guardAnd, a, b) || c.within(guardOr, b, a):
-		return a
-	case c.within(guardAnd, b, a) || c.within(guardOr, a, b):
-		return b
-	}
-	return c.guard(guardOp{guardAnd, a, b})
+	return c.join(guardAnd, guardOr, neverLive, alwaysLive, a, b)
 }
 
 func (c *compiler) or(a, b int32) int32 {
+	return c.join(guardOr, guardAnd, alwaysLive, neverLive, a, b)
+}
+
+// join is the guard of a and b under kind, one of two that mirror each other:
+// absorbing is what kind makes of anything beside it, neutral what it leaves
+// alone.
+func (c *compiler) join(kind, mirror guardKind, absorbing, neutral, a, b int32) int32 {
 	switch {
-	case a == alwaysLive || b == alwaysLive:
-		return alwaysLive
-	case a == neverLive || a == b:
+	case a == absorbing || b == absorbing:
+		return absorbing
+	case a == neutral || a == b:
 		return b
-	case b == neverLive:
+	case b == neutral:
 		return a
 	}
 	if a > b {
@@ -110,13 +98,13 @@ func (c *compiler) or(a, b int32) int32 {
 	}
 	switch {
 	case c.opposed(a, b):
-		return alwaysLive
-	case c.within(guardOr, a, b) || c.within(guardAnd, b, a):
+		return absorbing
+	case c.within(kind, a, b) || c.within(mirror, b, a):
 		return a
-	case c.within(guardOr, b, a) || c.within(guardAnd, a, b):
+	case c.within(kind, b, a) || c.within(mirror, a, b):
 		return b
 	}
-	return c.guard(guardOp{guardOr, a, b})
+	return c.guard(guardOp{kind, a, b})
 }
 
 // condition is the guard of @skip and @include on one selection.
