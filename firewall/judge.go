@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -175,7 +176,10 @@ func (j *judge) measure(v *verdict, program, lenient *cost.Program, vars *schema
 		return false
 	}
 	if !v.measured && lenient != nil && v.estimate == (cost.Estimate{}) {
-		v.estimate, v.measured = tolerated(lenient, vars)
+		v.estimate, v.measured, err = tolerated(lenient, vars)
+		if j.refuse(StageMeasure, err) {
+			return false
+		}
 	}
 	total := batchCost + v.estimate.Total
 	return total <= v.maxCost || !j.refuse(StageMeasure, j.memory.tooCostly(total, v.maxCost))
@@ -193,14 +197,36 @@ func (j *judge) authorize(ctx context.Context, v *verdict, who *caller, batchCos
 		return false
 	}
 	v.readsSubject = d.ReadsSubject || d.ReadsRequest
-	if !d.Allowed && j.refuse(StageAuthorize, j.memory.denied(d.Denials)) {
-		return false
+	if !d.Allowed {
+		refused := len(j.refusals)
+		if j.denied(d.Denials); len(j.refusals) > refused {
+			return false
+		}
 	}
 	if denials := j.unfiltered(d.Guards); len(denials) > 0 && j.refuse(StageAuthorize, &deniedError{denials}) {
 		return false
 	}
 	return j.protect(ctx, v, d, who, batchCost)
 }
+
+// denied refuses an operation for all the reasons whose mode enforces them. That
+// of introspection is another than the fields': neither lets the other through.
+func (j *judge) denied(denials []policy.Denial) {
+	mode := j.g.mode(policy.CodeForbidden)
+	if mode == j.g.mode(policy.CodeIntrospection) || !slices.ContainsFunc(denials, introspects) {
+		j.refuse(StageAuthorize, j.memory.denied(denials))
+		return
+	}
+	// A refusal's memory is the next one's: what is enforced comes last.
+	for _, introspection := range [...]bool{mode == Enforce, mode != Enforce} {
+		group := slices.DeleteFunc(slices.Clone(denials), func(d policy.Denial) bool { return introspects(d) != introspection })
+		if len(group) > 0 {
+			j.refuse(StageAuthorize, &deniedError{group})
+		}
+	}
+}
+
+func introspects(d policy.Denial) bool { return d.Kind == policy.DenyIntrospection }
 
 // clientOf is whose documents a caller may name.
 func clientOf(who *caller) persisted.Client {

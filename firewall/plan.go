@@ -188,13 +188,14 @@ func (p *plans) build(g *generation, document, name string) (*plan, error) {
 
 // tolerated prices an operation that PAGE_SIZE would refuse but whose mode lets
 // through: cost.max and budgets hold all the same. What cannot be priced even
-// so is as dear as can be, and not measured.
-func tolerated(lenient *cost.Program, vars *schema.Variables) (e cost.Estimate, measured bool) {
-	e, err := lenient.Estimate(vars)
+// so is as dear as can be, and not measured. The error is *cost.NodeLimitError,
+// which stands beside a price.
+func tolerated(lenient *cost.Program, vars *schema.Variables) (e cost.Estimate, measured bool, err error) {
+	e, err = lenient.Estimate(vars)
 	if err != nil && e == (cost.Estimate{}) {
-		return cost.Estimate{Total: cost.Saturation, Saturated: true}, false
+		return cost.Estimate{Total: cost.Saturation, Saturated: true}, false, nil
 	}
-	return e, true
+	return e, true, err
 }
 
 // report prices each field, without the rules of PAGE_SIZE where these refuse;

@@ -162,10 +162,17 @@ func (r *Refusal) within(err error) bool { return err != nil && (r.found(err) ||
 
 func refuseExceeded(r *Refusal, e *budget.ExceededError) {
 	r.Exceeded, r.RetryAfter = e, e.RetryAfter
-	r.Code, r.Message = "BUDGET_EXCEEDED", "The budget is used up, try again later"
+	r.Code, r.Message = exceededCode(e), "The budget is used up, try again later"
 	if e.Window.Slots() {
-		r.Code, r.Message = "CONCURRENCY_LIMIT", "Too many requests at once"
+		r.Message = "Too many requests at once"
 	}
+}
+
+func exceededCode(e *budget.ExceededError) string {
+	if e.Window.Slots() {
+		return "CONCURRENCY_LIMIT"
+	}
+	return "BUDGET_EXCEEDED"
 }
 
 func limitCode(k schema.LimitKind) string {

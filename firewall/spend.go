@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -101,7 +102,29 @@ func (a *admission) admit(ctx context.Context, g *generation, of *holder, tier s
 	if t.InFlight > 0 {
 		charges = append(charges, budget.Charge{Key: of.inFlight, Window: budget.Window{Amount: float64(t.InFlight)}, Amount: 1})
 	}
-	return a.purse.spend(ctx, a.ledger, charges)
+	err := a.purse.spend(ctx, a.ledger, charges)
+	if len(charges) == 2 {
+		err = a.apart(ctx, g, charges, err)
+	}
+	return err
+}
+
+// apart spends the other one of a request's two charges where the mode of what is
+// used up lets the request through: else who exceeds the one would spend nothing
+// of the other.
+func (a *admission) apart(ctx context.Context, g *generation, charges []budget.Charge, err error) error {
+	e, ok := errors.AsType[*budget.ExceededError](err)
+	if !ok || g.mode(exceededCode(e)) == Enforce {
+		return err
+	}
+	other := charges[1:]
+	if e.Window.Slots() {
+		other = charges[:1]
+	}
+	if otherErr := a.purse.spend(ctx, a.ledger, other); otherErr != nil {
+		return otherErr
+	}
+	return err
 }
 
 // charge reserves a call's cost and counts the operations and root fields that

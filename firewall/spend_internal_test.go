@@ -2,7 +2,9 @@ package firewall
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -107,5 +109,45 @@ func BenchmarkSpends(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.request(b.Context(), b.Fatal)
+	}
+}
+
+// What is used up and only reported, slots or requests, spares nobody the other one.
+func TestReportedChargeSparesNoOther(t *testing.T) {
+	for _, reported := range []string{"CONCURRENCY_LIMIT", "BUDGET_EXCEEDED"} {
+		t.Run(reported, func(t *testing.T) {
+			ledger := budget.NewMemory(budget.MemoryOptions{})
+			s := newSpender(ledger)
+			requests := budget.Window{Amount: 2, Per: time.Hour}
+			slots := budget.Window{Amount: 2}
+			s.g.config.Modes = map[string]Mode{reported: Report}
+			s.g.config.Budgets.Tiers = map[string]TierConfig{"default": {Requests: requests, InFlight: 2}}
+			use := budget.Charge{Key: s.payer.inFlight, Window: slots, Amount: 1}
+			if reported == "BUDGET_EXCEEDED" {
+				use = budget.Charge{Key: s.payer.requests, Window: requests, Amount: 1, Final: true}
+			}
+			for range 2 {
+				if _, err := ledger.Spend(t.Context(), []budget.Charge{use}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var codes []string
+			var held [3]admission
+			for i := range held {
+				held[i].ledger = ledger
+				code := ""
+				if e, ok := errors.AsType[*budget.ExceededError](held[i].admit(t.Context(), s.g, s.payer, "default", 1, true)); ok {
+					code = exceededCode(e)
+				}
+				codes = append(codes, code)
+			}
+			other := "BUDGET_EXCEEDED"
+			if reported == other {
+				other = "CONCURRENCY_LIMIT"
+			}
+			if want := []string{reported, reported, other}; !slices.Equal(codes, want) {
+				t.Errorf("the requests met %q, want %q", codes, want)
+			}
+		})
 	}
 }

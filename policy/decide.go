@@ -100,13 +100,14 @@ type Decision struct {
 	ReadsSubject, ReadsRequest bool
 	// Revision identifies the policy: Engine.Revision.
 	Revision string
-	// Guards are what an allowed operation's answer must be guarded against;
-	// empty: nothing.
+	// Guards are what the operation's answer must be guarded against; empty:
+	// nothing. They, Drops and Introspection stand beside Denials too, for who
+	// lets a denied operation through all the same.
 	Guards []Guard
 	// Drops are the list fields whose denied items are left out of the answer
 	// (drop.T.f) instead of becoming null, by node and object type.
 	Drops []Drop
-	// Introspection is what an allowed operation may see where it introspects:
+	// Introspection is what the operation may see where it introspects:
 	// IntrospectionVisible or IntrospectionAll; empty where it has no field
 	// that does.
 	Introspection string
@@ -162,12 +163,10 @@ func (s *session) refusal(b *Binding) (*Decision, error) {
 	if d.Denials, err = s.denials(b, &d); err != nil {
 		return nil, err
 	}
-	switch d.Allowed = len(d.Denials) == 0; {
-	case d.Allowed && len(d.Guards) == 0:
+	if d.Allowed = len(d.Denials) == 0; d.Allowed && len(d.Guards) == 0 {
 		return nil, fmt.Errorf("policy: refused without a reason")
-	case !d.Allowed:
-		d.Guards, d.Drops, d.Introspection = nil, nil, ""
-	case s.visible:
+	}
+	if s.visible {
 		d.Introspection = IntrospectionVisible
 	}
 	return &d, nil
