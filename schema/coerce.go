@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,7 +46,7 @@ func (op *Operation) CoerceInto(vars *Variables, variables []byte, limits Limits
 	}
 	vars.Values, vars.Given = vars.Values[:n], vars.Given[:n]
 	clear(vars.Given)
-	if len(bytes.TrimLeft(variables, " \t\r\n")) > 0 {
+	if r := jsonscan.New(variables); r.Peek() != 0 || r.Offset() < len(variables) {
 		limits := limits.orDefaults()
 		if !op.coerceScalars(vars, variables, &limits) {
 			vars.forget()
@@ -90,12 +89,15 @@ func (op *Operation) coerceScalars(vars *Variables, variables []byte, limits *Li
 		if !ok {
 			return false
 		}
-		i := slices.IndexFunc(op.Variables, func(v Variable) bool { return v.Name == string(name) })
-		if i < 0 || vars.Given[i] {
+		i := 0
+		for i < len(op.Variables) && op.Variables[i].Name != string(name) {
+			i++
+		}
+		if i == len(op.Variables) || vars.Given[i] {
 			return false
 		}
 		v := &op.Variables[i]
-		if vars.Values[i], ok = op.scalar(&r, v.Definition.Type, text); !ok {
+		if vars.Values[i], ok = v.scalar(&r, text); !ok {
 			return false
 		}
 		vars.Given[i] = true
@@ -110,8 +112,8 @@ func (op *Operation) coerceScalars(vars *Variables, variables []byte, limits *Li
 }
 
 // scalar reads a built-in scalar, an enum value or a null. text is what r reads.
-func (op *Operation) scalar(r *jsonscan.Reader, t *ast.Type, text string) (Value, bool) {
-	named := op.Schema.inputOf(t)
+func (v *Variable) scalar(r *jsonscan.Reader, text string) (Value, bool) {
+	t, named := v.Definition.Type, v.named
 	if t.Elem != nil || named == nil || named.kind == customScalar || named.kind == objectType {
 		return Value{}, false
 	}
@@ -263,7 +265,7 @@ func (c *coercer) object(op *Operation, vars *Variables) *VariableError {
 		}
 		v := &op.Variables[i]
 		t, before := v.Definition.Type, c.values
-		value, err := c.value(t, op.Schema.inputOf(t), v.nesting)
+		value, err := c.value(t, v.named, v.nesting)
 		if err == nil {
 			err = c.count((c.values - before) * max(v.uses-1, 0))
 		}
@@ -555,6 +557,9 @@ func (c *coercer) scalar(t *ast.Type, named *inputType, kind jsontext.Kind) (Val
 // number coerces a JSON number. Int and ID take any spelling of an integer, as
 // graphql-js does: 1e3 is 1000.
 func number(raw string, kind inputKind) (Value, bool) {
+	if kind == intScalar && fewDigits(raw) {
+		return Value{Kind: Int, Text: raw}, true
+	}
 	f, err := strconv.ParseFloat(raw, 64)
 	if err != nil || !computable(raw) { // 1e-999999 is 0 to ParseFloat
 		return Value{}, false
@@ -581,6 +586,17 @@ func number(raw string, kind inputKind) (Value, bool) {
 		return Value{Kind: String, Text: strconv.FormatInt(int64(f), 10)}, true
 	}
 	return Value{}, false
+}
+
+// fewDigits reports whether a JSON number is digits alone, and so few that they
+// are below 2^31.
+func fewDigits(raw string) bool {
+	for i := range len(raw) {
+		if raw[i] < '0' || raw[i] > '9' {
+			return false
+		}
+	}
+	return len(raw) <= 9
 }
 
 // wrong is the error for the next value, which it names by its JSON kind only.

@@ -58,7 +58,7 @@ func declared(tb testing.TB, s *Schema, definitions string) *Operation {
 	}
 	op := &Operation{Schema: s}
 	for _, def := range doc.Operations[0].VariableDefinitions {
-		v := Variable{Name: def.Variable, Definition: def}
+		v := Variable{Name: def.Variable, Definition: def, named: s.inputOf(def.Type)}
 		if def.DefaultValue != nil {
 			value, err := s.constant(def.DefaultValue, def.Type)
 			if err != nil {

@@ -72,6 +72,8 @@ type Variable struct {
 	// nesting is how many lists and objects of a literal stand around the
 	// variable at most; uses is in how many places of the document it stands.
 	nesting, uses int
+	// named is the input type inside the variable's.
+	named *inputType
 }
 
 // FieldUse is one distinct use of a field.

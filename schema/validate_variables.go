@@ -154,7 +154,7 @@ func (c *compiler) bindVariables(op *Operation, chosen int32) error {
 	c.nameVariables(op.Definition)
 	op.Variables = make([]Variable, len(defs))
 	for i, def := range defs {
-		op.Variables[i] = Variable{Name: def.Variable, Definition: def}
+		op.Variables[i] = Variable{Name: def.Variable, Definition: def, named: c.schema.inputOf(def.Type)}
 		if def.DefaultValue != nil {
 			value, err := c.schema.constant(def.DefaultValue, def.Type)
 			if err != nil {

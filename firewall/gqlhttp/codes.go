@@ -104,15 +104,23 @@ var Codes = []Code{
 // Lookup returns the row of a code. A code that the table does not list is a
 // policy's own: its row is FORBIDDEN's under that name, and ok is false.
 func Lookup(code string) (row Code, ok bool) {
-	for i := range Codes {
-		if Codes[i].Name == code {
-			return Codes[i], true
-		}
+	at, ok := codeRows[code]
+	if !ok {
+		at = codeRows[CodeForbidden]
 	}
-	row, _ = Lookup(CodeForbidden)
+	row = Codes[at]
 	row.Name = code
-	return row, false
+	return row, ok
 }
+
+// codeRows are the positions of Codes.
+var codeRows = func() map[string]int {
+	rows := make(map[string]int, len(Codes))
+	for i := range Codes {
+		rows[Codes[i].Name] = i
+	}
+	return rows
+}()
 
 // StatusFor returns the HTTP status of a refusal. legacyOK is
 // responses.legacy_status: ok; it turns the table's 200s on for a client that
