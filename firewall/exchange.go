@@ -101,7 +101,7 @@ func (x *exchange) record() *audit.Record {
 	}
 	x.memory.recorded = true
 	*rec = audit.Record{
-		Time: x.began, ID: audit.NewIDAt(x.began), Protocol: "http", ClientIP: x.ip, TraceParent: x.r.Header.Get("Traceparent"),
+		Time: x.began, ID: audit.NewIDAt(x.began), Protocol: "http", ClientIP: x.ip, TraceParent: headerOf(x.r, "Traceparent"),
 		Generation: x.g.number, SchemaDigest: x.g.schemaID, PolicyRevision: x.g.policyRevision(),
 		Reported: slices.Clip(x.reported),
 	}
@@ -111,6 +111,14 @@ func (x *exchange) record() *audit.Record {
 		rec.Key, rec.Client, rec.ClientVersion, rec.Tier = id.Key, id.Client.Name, id.Client.Version, x.who.tier
 	}
 	return rec
+}
+
+// headerOf is r.Header.Get of a name in its canonical form.
+func headerOf(r *http.Request, name string) string {
+	if values := r.Header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 // stop answers a failed request-level stage with its refusal.
@@ -265,6 +273,9 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 // recordable is a cause as the audit record has it: without values of
 // variables, which may be anybody's secrets.
 func recordable(err error) string {
+	if denied, ok := err.(*deniedError); ok { //nolint:errorlint // which wraps nothing
+		return denied.Error()
+	}
 	if variable, ok := errors.AsType[*schema.VariableError](err); ok {
 		return variable.Path + ": the value does not fit"
 	}

@@ -89,6 +89,8 @@ var memories = sync.Pool{New: func() any { return new(memory) }}
 func (m *memory) release() {
 	m.bound.Reset()
 	m.answer.Reset()
-	*m = memory{bound: m.bound, answer: m.answer, refusing: refusing{details: m.details[:0]}}
+	bound, answer, details := m.bound, m.answer, m.details[:0]
+	*m = memory{}
+	m.bound, m.answer, m.details = bound, answer, details
 	memories.Put(m)
 }

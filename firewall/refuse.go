@@ -214,13 +214,7 @@ func (e *callError) Error() string {
 // deniedError carries the policy's denials; there is at least one.
 type deniedError struct{ denials []policy.Denial }
 
-func (e *deniedError) Error() string {
-	d := e.denials[0]
-	if d.Rule.File == "" {
-		return d.Coordinate + " denied: no rule"
-	}
-	return d.Coordinate + " denied by " + d.Rule.Head + " at " + at(d.Rule)
-}
+func (e *deniedError) Error() string { return e.denials[0].Reason() }
 
 // costError is an estimate above the limit.
 type costError struct{ requested, max float64 }

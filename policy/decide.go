@@ -78,6 +78,20 @@ type Denial struct {
 	Reads []string
 
 	use int32 // indexes the operation's uses
+
+	reason string // Reason, where the decision stands
+}
+
+// Reason says for the operator what denied: the coordinate, the rule and its
+// place. That of a decision which is made once for many costs nothing.
+func (d *Denial) Reason() string {
+	switch {
+	case d.reason != "":
+		return d.reason
+	case d.Rule.File == "":
+		return d.Coordinate + " denied: no rule"
+	}
+	return d.Coordinate + " denied by " + d.Rule.Head + " at " + d.Rule.At()
 }
 
 // Plain is the denial of a field with the code and message of one for which the

@@ -47,6 +47,9 @@ func (l *standings) keep(needed, allowed bitset, d *Decision) {
 	if len(d.Denials)+len(d.Guards) > maxStanding {
 		return
 	}
+	for i := range d.Denials {
+		d.Denials[i].reason = d.Denials[i].Reason()
+	}
 	one := &standing{lacking: make(bitset, len(needed)), decision: d}
 	for w, bits := range needed {
 		one.lacking[w] = bits &^ allowed[w]

@@ -93,6 +93,9 @@ func (o object) number(key string, value int64) object {
 // a string.
 func (o object) float(key string, value float64) object {
 	o = o.key(key)
+	if n := int64(value); n != 0 && n > -1<<53 && n < 1<<53 && float64(n) == value {
+		return strconv.AppendInt(o, n, 10)
+	}
 	switch {
 	case math.IsNaN(value):
 		return append(o, `"NaN"`...)
