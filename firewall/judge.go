@@ -46,6 +46,8 @@ type verdict struct {
 // document is the text to plan and what is known of its registration.
 type document struct {
 	text string
+	// known is where text is remembered; nil where it is not.
+	known *gqlhttp.Text
 	// entry is the registered document that the call named; nil for text.
 	entry *persisted.Document
 	// register is the hash under which a text asks to be kept (APQ).
@@ -127,7 +129,7 @@ func (j *judge) document(ctx context.Context, doc document, c *gqlhttp.Call, met
 
 func (j *judge) decide(ctx context.Context, doc document, c *gqlhttp.Call, method string, who *caller, batchCost float64) (v *verdict, ok bool) {
 	g := j.g
-	p, err := j.plan(doc.text, c.OperationName)
+	p, err := j.plan(&doc, c.OperationName)
 	if err != nil {
 		j.refuse(StagePlan, err)
 		return nil, false
@@ -240,9 +242,9 @@ func policyFacts(v *verdict) policy.OperationFacts {
 
 // plan compiles through the cache; explain compiles with open ceilings, and with
 // a price for what PAGE_SIZE refuses, so that what is too large can be shown.
-func (j *judge) plan(text, name string) (*plan, error) {
+func (j *judge) plan(doc *document, name string) (*plan, error) {
 	if !j.collect {
-		return j.f.plans.plan(j.g, text, name)
+		return j.f.plans.known(j.g, doc, name)
 	}
 	open := *j.g
 	if open.lenient == nil {
@@ -255,7 +257,7 @@ func (j *judge) plan(text, name string) (*plan, error) {
 	open.compile.Depth, open.compile.Aliases = openCeiling, openCeiling
 	open.compile.RootFields, open.compile.Directives = openCeiling, openCeiling
 	open.parseKey[0] ^= 1 // what has passed these is not for requests
-	return j.f.plans.build(&open, text, name)
+	return j.f.plans.build(&open, doc.text, name)
 }
 
 // resolve turns the call's id or text into a document.
@@ -264,7 +266,7 @@ func (f *Firewall) resolve(g *generation, c *gqlhttp.Call, client persisted.Clie
 		if c.Query == "" {
 			return document{}, &callError{code: "BAD_REQUEST", message: "The request has no query and no document id"}
 		}
-		return document{text: c.Query}, nil
+		return document{text: c.Query, known: c.Known}, nil
 	}
 	entry, known := g.store.Lookup(client, c.DocumentID)
 	apq := g.config.Operations.APQ && c.IDForm == gqlhttp.IDHash

@@ -212,7 +212,7 @@ func (m *matrix) operation(ctx context.Context, d *persisted.Document, name stri
 		}
 	}
 	j := &judge{f: m.f, g: m.g, collect: true}
-	p, err := j.plan(d.Text, name)
+	p, err := j.plan(&document{text: d.Text}, name)
 	if err != nil {
 		refuseAll(err)
 		for i := range m.personas {

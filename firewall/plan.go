@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
+	"weak"
 
 	"github.com/dgraph-io/ristretto/v2"
 
@@ -137,6 +139,37 @@ func (p *plans) close() {
 	p.compiled.cache.Close()
 	p.plans.cache.Close()
 }
+
+// noted is the plan that the cache last gave for a remembered text. It is not
+// kept for this: what the cache lets go is gone.
+type noted struct {
+	generation [32]byte
+	name       string
+	plan       weak.Pointer[plan]
+}
+
+// known is plan, which it asks unless the text has a note of the answer. One time
+// in recounted it asks all the same, so that the cache knows what is used.
+func (p *plans) known(g *generation, doc *document, name string) (*plan, error) {
+	if doc.known == nil {
+		return p.plan(g, doc.text, name)
+	}
+	var before *plan
+	if note, ok := doc.known.Note.Load().(*noted); ok && note.generation == g.planKey && note.name == name {
+		before = note.plan.Value()
+	}
+	if before != nil && rand.Uint32()%recounted != 0 {
+		p.hits.Add(1)
+		return before, nil
+	}
+	found, err := p.plan(g, doc.text, name)
+	if err == nil && found != before {
+		doc.known.Note.Store(&noted{g.planKey, name, weak.Make(found)})
+	}
+	return found, err
+}
+
+const recounted = 16
 
 // plan returns the plan of a document: from the cache, or compiled once for
 // all who ask at the same time. Failures are not cached.

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,30 @@ func TestAppendTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanoseconds")).UTC()
 		if got, want := string(appendTime(nil, at)), at.Format(timeFormat); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	})
+}
+
+// A number is written as strconv has it, whichever way was taken.
+func TestFloat(t *testing.T) {
+	number := rapid.OneOf(rapid.Float64(), rapid.Float64Range(-3, 3),
+		rapid.Map(rapid.Int64(), func(n int64) float64 { return float64(n) }),
+		rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1 << 53, -1 << 53, 1<<53 - 1, 1e21, 1e-7, 1e20, -1}))
+	rapid.Check(t, func(t *rapid.T) {
+		x := number.Draw(t, "x")
+		format := byte('f')
+		if abs := math.Abs(x); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+			format = 'e'
+		}
+		want := "{k:" + strconv.FormatFloat(x, format, -1, 64)
+		switch {
+		case math.IsNaN(x):
+			want = `{k:"NaN"`
+		case math.IsInf(x, 0):
+			want = `{k:"` + strconv.FormatFloat(x, 'f', -1, 64) + `"`
+		}
+		if got := string(object("{").float("k:", x)); got != want {
 			t.Fatalf("%s, want %s", got, want)
 		}
 	})

@@ -16,6 +16,8 @@ type Call struct {
 	// Query is the document text, valid UTF-8; empty when the call has only a
 	// document id.
 	Query string
+	// Known is where Query is remembered; nil where it is not.
+	Known *Text
 	// OperationName is empty when it was absent, null or "".
 	OperationName string
 	// Variables is a JSON object without duplicate names at any depth, as the

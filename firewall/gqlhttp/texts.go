@@ -28,25 +28,33 @@ const (
 // of documents that never come again takes nobody's place.
 type textPlace struct {
 	asked atomic.Uint32
-	text  atomic.Pointer[knownText]
+	text  atomic.Pointer[Text]
 }
 
-type knownText struct{ literal, text string }
+// Text is a document text that a [Texts] remembers. Immutable, but for Note.
+type Text struct {
+	literal, text string
+
+	// Note is what its reader last made of the text, all of one type; nil
+	// until then. It stays as long as the text, so what is large should be
+	// held weakly.
+	Note atomic.Value
+}
 
 // NewTexts returns an empty memory.
 func NewTexts() *Texts { return &Texts{seed: maphash.MakeSeed()} }
 
-// find returns the value of a literal's inside that add was given before, and
-// its hash for add. A nil Texts knows nothing.
-func (t *Texts) find(inside []byte) (text string, sum uint64, known bool) {
+// find returns the text of a literal's inside that add was given before, and
+// its hash for add; nil where there is none. A nil Texts knows nothing.
+func (t *Texts) find(inside []byte) (known *Text, sum uint64) {
 	if t == nil || len(inside) > maxKeptText {
-		return "", 0, false
+		return nil, 0
 	}
 	sum = maphash.Bytes(t.seed, inside)
 	if k := t.places[sum%textPlaces].text.Load(); k != nil && k.literal == string(inside) {
-		return k.text, sum, true
+		return k, sum
 	}
-	return "", sum, false
+	return nil, sum
 }
 
 // add returns the value of a literal's inside, which jsonscan has read, and
@@ -58,7 +66,7 @@ func (t *Texts) add(inside []byte, sum uint64) string {
 	}
 	place := &t.places[sum%textPlaces]
 	if print := uint32(sum>>32) | 1; place.asked.Swap(print) == print {
-		place.text.Store(&knownText{string(inside), strings.Clone(text)})
+		place.text.Store(&Text{literal: string(inside), text: strings.Clone(text)})
 	}
 	return text
 }

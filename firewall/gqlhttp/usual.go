@@ -22,10 +22,10 @@ func (m *Message) usual(o *Options) bool {
 		switch string(name) {
 		case "query":
 			member = 0
-			c.Query, ok = readText(&r, o.Texts)
+			c.Query, c.Known, ok = readText(&r, o.Texts)
 		case "operationName":
 			member = 1
-			c.OperationName, ok = readText(&r, nil)
+			c.OperationName, _, ok = readText(&r, nil)
 		case "variables":
 			member = 2
 			c.Variables, ok = readObject(&r, o.MaxNesting-1)
@@ -48,24 +48,24 @@ func (m *Message) usual(o *Options) bool {
 
 // readText is [Message.text]. A text that texts has is not judged again: it was
 // when it was first read.
-func readText(r *jsonscan.Reader, texts *Texts) (string, bool) {
+func readText(r *jsonscan.Reader, texts *Texts) (string, *Text, bool) {
 	if r.Peek() == 'n' {
-		return "", r.Word("null")
+		return "", nil, r.Word("null")
 	}
 	guess, ok := r.Ahead()
 	if !ok {
-		return "", false
+		return "", nil, false
 	}
-	text, sum, known := texts.find(guess)
-	if known {
+	known, sum := texts.find(guess)
+	if known != nil {
 		r.Skip(guess)
-		return text, true
+		return known.text, known, true
 	}
 	inside, _, ok := r.String()
 	if !ok || len(inside) != len(guess) {
-		return "", false
+		return "", nil, false
 	}
-	return texts.add(inside, sum), true
+	return texts.add(inside, sum), nil, true
 }
 
 // readObject is [Message.object] for one whose brackets nest at most depth deep.
