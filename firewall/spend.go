@@ -21,9 +21,11 @@ type purse struct {
 }
 
 // room is where the charges of the next spend are put together.
-func (p *purse) room(l budget.Ledger) []budget.Charge {
+func (p *purse) room(l budget.Ledger) []budget.Charge { return roomIn(&p.charges, l) }
+
+func roomIn(own *[2]budget.Charge, l budget.Ledger) []budget.Charge {
 	if _, ok := l.(*budget.Memory); ok {
-		return p.charges[:0]
+		return own[:0]
 	}
 	return make([]budget.Charge, 0, 2)
 }
@@ -41,11 +43,28 @@ func (p *purse) spend(ctx context.Context, l budget.Ledger, charges []budget.Cha
 	return nil
 }
 
+// move gives back what p held and spends charges; of an error p holds nothing.
+// The charges are not in p's room.
+func (p *purse) move(ctx context.Context, l budget.Ledger, charges []budget.Charge) error {
+	if len(p.receipt.Charges) == 0 {
+		return p.spend(ctx, l, charges)
+	}
+	var err error
+	if len(charges) == 0 {
+		err = budget.Cancel(ctx, l, p.receipt)
+	} else if err = budget.Move(ctx, l, p.receipt, &p.receipt, charges); err == nil {
+		return nil
+	}
+	p.receipt = budget.Receipt{}
+	return err
+}
+
 // admission is what a request holds while it runs: its slots, and requests
 // that are not yet final. The zero admission holds nothing.
 type admission struct {
 	ledger budget.Ledger
 	purse  purse
+	moved  [2]budget.Charge // room for what is held after a move
 }
 
 // release gives slots back. Requests that were counted stay counted. It
@@ -72,41 +91,34 @@ const settleTime = 2 * time.Second
 // there, so that guessing is never free. move gives it back for a caller who
 // is counted under a key of its own.
 func (a *admission) toAddress(ctx context.Context, g *generation, ip *holder, calls int) error {
-	return a.admit(ctx, g, ip, "default", calls, false)
+	charges := g.admission(a.purse.room(a.ledger), ip, "default", calls, false)
+	return a.apart(ctx, g, charges, a.purse.spend(ctx, a.ledger, charges))
 }
 
 // move admits the caller under its own key and tier, and takes the requests
-// off the address. An anonymous caller whose key is the address stays there.
+// off the address; a store is told of both at once. An anonymous caller whose
+// key is the address stays there.
 func (a *admission) move(ctx context.Context, g *generation, to *holder, tier string, calls int, ip *holder) error {
 	if to.name == ip.name && tier == "default" {
 		return nil
 	}
-	if len(a.purse.receipt.Charges) > 0 {
-		if err := budget.Cancel(ctx, a.ledger, a.purse.receipt); err != nil {
-			return err
-		}
-		a.purse.receipt = budget.Receipt{}
-	}
-	return a.admit(ctx, g, to, tier, calls, true)
+	charges := g.admission(roomIn(&a.moved, a.ledger), to, tier, calls, true)
+	return a.apart(ctx, g, charges, a.purse.move(ctx, a.ledger, charges))
 }
 
-func (a *admission) admit(ctx context.Context, g *generation, of *holder, tier string, calls int, final bool) error {
+// admission appends what a tier charges for being admitted.
+func (g *generation) admission(charges []budget.Charge, of *holder, tier string, calls int, final bool) []budget.Charge {
 	t, ok := g.config.Budgets.Tiers[tier]
 	if !ok {
-		return nil
+		return charges
 	}
-	charges := a.purse.room(a.ledger)
 	if t.Requests.Amount > 0 {
 		charges = append(charges, budget.Charge{Key: of.requests, Window: t.Requests, Amount: float64(calls), Final: final})
 	}
 	if t.InFlight > 0 {
 		charges = append(charges, budget.Charge{Key: of.inFlight, Window: budget.Window{Amount: float64(t.InFlight)}, Amount: 1})
 	}
-	err := a.purse.spend(ctx, a.ledger, charges)
-	if len(charges) == 2 {
-		err = a.apart(ctx, g, charges, err)
-	}
-	return err
+	return charges
 }
 
 // apart spends the other one of a request's two charges where the mode of what is
@@ -114,7 +126,7 @@ func (a *admission) admit(ctx context.Context, g *generation, of *holder, tier s
 // of the other.
 func (a *admission) apart(ctx context.Context, g *generation, charges []budget.Charge, err error) error {
 	e, ok := errors.AsType[*budget.ExceededError](err)
-	if !ok || g.mode(exceededCode(e)) == Enforce {
+	if !ok || len(charges) != 2 || g.mode(exceededCode(e)) == Enforce {
 		return err
 	}
 	other := charges[1:]

@@ -135,8 +135,11 @@ func TestReportedChargeSparesNoOther(t *testing.T) {
 			var held [3]admission
 			for i := range held {
 				held[i].ledger = ledger
+				if err := held[i].toAddress(t.Context(), s.g, s.ip, 1); err != nil {
+					t.Fatal(err)
+				}
 				code := ""
-				if e, ok := errors.AsType[*budget.ExceededError](held[i].admit(t.Context(), s.g, s.payer, "default", 1, true)); ok {
+				if e, ok := errors.AsType[*budget.ExceededError](held[i].move(t.Context(), s.g, s.payer, "default", 1, s.ip)); ok {
 					code = exceededCode(e)
 				}
 				codes = append(codes, code)

@@ -181,6 +181,11 @@ func (b *Breaker) Spend(ctx context.Context, charges []Charge) (Receipt, error) 
 		return b.without(ctx, charges, &StoreError{Op: "spend", Err: fmt.Errorf("not asked since it failed: %w", cause)})
 	}
 	receipt, err := b.store.Spend(ctx, charges)
+	return b.spent(ctx, charges, receipt, err)
+}
+
+// spent makes what the store said of a Spend the answer.
+func (b *Breaker) spent(ctx context.Context, charges []Charge, receipt Receipt, err error) (Receipt, error) {
 	var failure *StoreError
 	if !errors.As(err, &failure) {
 		if err == nil || errors.As(err, new(*ExceededError)) {
@@ -245,6 +250,29 @@ func (b *Breaker) Settle(ctx context.Context, receipt Receipt, actual []float64)
 		return &StoreError{Op: "settle", Err: fmt.Errorf("not kept for later: %w", cause)}
 	}
 	return nil
+}
+
+// move is of a receipt of the store, while it is asked; else each goes its own way. A cancellation that the store may not have seen is kept.
+func (b *Breaker) move(ctx context.Context, from Receipt, charges []Charge) (Receipt, error, error) {
+	store, ok := b.store.(mover)
+	b.mu.Lock()
+	open := b.state.Phase == Open || b.closed
+	b.mu.Unlock()
+	if !ok || open || from.Unmetered || from.route != routeStore {
+		return moveEach(ctx, b, from, charges)
+	}
+	receipt, cancelled, err := store.move(ctx, from, charges)
+	if failure, ok := errors.AsType[*StoreError](cancelled); ok {
+		cancelled = nil
+		if !errors.As(err, new(*StoreError)) && ctx.Err() == nil { // else it is one failure, told below, or the caller's own deadline
+			b.failed(failure)
+		}
+		if !b.keep(settlement{receipt: from, actual: make([]float64, len(from.Charges))}) {
+			cancelled = &StoreError{Op: "settle", Err: fmt.Errorf("not kept for later: %w", failure)}
+		}
+	}
+	receipt, err = b.spent(ctx, charges, receipt, err)
+	return receipt, cancelled, err
 }
 
 // settleAll is of receipts of the store; others, and all while it fails, are settled one by one.

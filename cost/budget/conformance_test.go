@@ -46,15 +46,19 @@ func TestConformance(t *testing.T) {
 			s.run(t, NewMemory(MemoryOptions{Lease: s.lease}), "", time.Sleep)
 		})
 	})
-	run("miniredis", func(t *testing.T, s *scenario) {
+	mini := func(t *testing.T, s *scenario, of func(*Redis) ledgerUnderTest) {
 		server := miniredis.RunT(t)
 		now := time.Unix(1_700_000_000, 0)
 		server.SetTime(now)
-		s.run(t, mustRedis(t, RedisOptions{URL: "redis://" + server.Addr(), Lease: s.lease, Timeout: patience}), "", func(d time.Duration) {
+		s.run(t, of(mustRedis(t, RedisOptions{URL: "redis://" + server.Addr(), Lease: s.lease, Timeout: patience})), "", func(d time.Duration) {
 			now = now.Add(d)
 			server.SetTime(now)
 			server.FastForward(d)
 		})
+	}
+	run("miniredis", func(t *testing.T, s *scenario) { mini(t, s, func(r *Redis) ledgerUnderTest { return r }) })
+	run("breaker", func(t *testing.T, s *scenario) {
+		mini(t, s, func(r *Redis) ledgerUnderTest { return behindBreaker(t, r) })
 	})
 	binary := redisBinary(t)
 	if binary == "" {
@@ -82,6 +86,22 @@ func mustRedis(t testing.TB, o RedisOptions) *Redis {
 		}
 	})
 	return r
+}
+
+// breakerOver is a Breaker with what its store offers beside.
+type breakerOver struct {
+	*Breaker
+	Inspector
+}
+
+func behindBreaker(t *testing.T, r *Redis) ledgerUnderTest {
+	t.Helper()
+	b, err := NewBreaker(r, BreakerOptions{Probe: r.Probe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeLedger(t, b) })
+	return breakerOver{b, r}
 }
 
 // scenario is one file of testdata/ledger; its README says how to read it.
@@ -192,12 +212,22 @@ func (p *player) play(st step) string {
 			p.waited += d
 		}
 		return ""
-	case "spend":
+	case "spend", "move":
+		args := st.args[1:]
+		if st.verb == "move" {
+			args = args[1:]
+		}
 		var charges []Charge
-		for _, arg := range st.args[1:] {
+		for _, arg := range args {
 			charges = append(charges, p.charge(arg))
 		}
-		receipt, err := p.ledger.Spend(ctx, charges)
+		var receipt Receipt
+		var err error
+		if st.verb == "spend" {
+			receipt, err = p.ledger.Spend(ctx, charges)
+		} else {
+			err = Move(ctx, p.ledger, p.receipts[st.args[1]], &receipt, charges)
+		}
 		if st.want[0] != "ok" {
 			return p.refused(charges, err, st.want)
 		}

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -128,6 +129,51 @@ func settleEach(ctx context.Context, ledger Ledger, settlements []Settlement) er
 		}
 	}
 	return failed
+}
+
+// mover is a Ledger for which a cancellation and the spend after it are one round trip.
+type mover interface {
+	// move is of charges that can be spent, a ctx that is not done and a receipt with charges. cancelled is nil when from is
+	// settled, or will be; the receipt and err are those of the Spend, and err is not nil where it was not tried.
+	move(ctx context.Context, from Receipt, charges []Charge) (receipt Receipt, cancelled, err error)
+}
+
+// Move cancels a receipt and then spends charges, by one round trip where each would take one: Cancel of from and then Reserve in r, in
+// that order, so that what is given back can be spent again. from is settled also when the charges are refused. r may hold from; from's
+// charges and the new ones must not share memory. Errors are those of Cancel, after which nothing is spent but what is final, and of Reserve.
+func Move(ctx context.Context, ledger Ledger, from Receipt, r *Receipt, charges []Charge) error {
+	if m, ok := ledger.(*Memory); ok {
+		if err := Cancel(ctx, m, from); err != nil {
+			*r = Receipt{}
+			return err
+		}
+		return m.reserve(ctx, r, charges)
+	}
+	var cancelled, err error
+	l, ok := ledger.(mover)
+	switch {
+	case len(from.Charges) == 0:
+		*r, err = ledger.Spend(ctx, charges)
+	case !ok || ctx.Err() != nil || checkCharges(charges) != nil:
+		*r, cancelled, err = moveEach(ctx, ledger, from, charges)
+	default:
+		*r, cancelled, err = l.move(ctx, from, charges)
+	}
+	if cancelled != nil && err == nil {
+		if undone := Cancel(ctx, ledger, *r); undone == nil {
+			*r = Receipt{}
+		}
+	}
+	return cmp.Or(cancelled, err)
+}
+
+// moveEach is a move by a Cancel and, unless that fails, a Spend.
+func moveEach(ctx context.Context, ledger Ledger, from Receipt, charges []Charge) (receipt Receipt, cancelled, err error) {
+	if err := Cancel(ctx, ledger, from); err != nil {
+		return Receipt{}, err, err
+	}
+	receipt, err = ledger.Spend(ctx, charges)
+	return receipt, nil, err
 }
 
 // ExceededError says which bucket refused a Spend. Of several it is the one with the longest wait.

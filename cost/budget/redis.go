@@ -50,8 +50,8 @@ func (e *StoreError) Error() string { return "budget store: " + e.Op + ": " + e.
 // Unwrap gives the client library's error.
 func (e *StoreError) Unwrap() error { return e.Err }
 
-// Redis is a Ledger that several processes share. Every operation is one script, hence atomic, and one round trip; a server
-// that has lost its scripts costs one more. Time is the server's. Its memory should be set to evict nothing
+// Redis is a Ledger that several processes share. Every operation is one script, hence atomic, and one round trip, of several settlements
+// (SettleAll) and of a cancellation with a spend (Move) too; a server that has lost its scripts costs one more for each. Time is the server's. Its memory should be set to evict nothing
 // (maxmemory-policy noeviction): an evicted bucket is a full one.
 //
 // Keys carry a hash tag, so that all buckets of one holder (see Holder) lie in one slot of a cluster. In a cluster a Spend
@@ -141,21 +141,40 @@ func (r *Redis) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 	if err := checkCharges(charges); err != nil {
 		return Receipt{}, err
 	}
-	receipt := Receipt{
+	receipt := r.open(charges)
+	ctx, stop := r.bound(ctx)
+	defer stop()
+	return r.spendGroups(ctx, receipt, r.groups(charges), nil)
+}
+
+// open is a receipt of charges yet to be spent.
+func (r *Redis) open(charges []Charge) Receipt {
+	return Receipt{
 		Charges:  charges,
 		Balances: make([]Balance, len(charges)),
 		id:       receiptID{process: r.process, count: r.count.Add(1)},
 	}
+}
+
+// bound is a context for one call. A caller that gives up must not leave a call half done and of unknown effect, so of ctx only its
+// deadline is kept.
+func (r *Redis) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline := time.Now().Add(r.timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	// A caller that gives up must not leave a call half done and of unknown effect, so its cancellation is not passed on.
-	ctx, stop := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	defer stop()
-	groups := r.groups(charges)
+	return context.WithDeadline(context.WithoutCancel(ctx), deadline)
+}
+
+// spendGroups spends one group after the other, and cancels those before one that refuses. The first has been sent where sent is its answer.
+func (r *Redis) spendGroups(ctx context.Context, receipt Receipt, groups []group, sent *redis.Cmd) (Receipt, error) {
 	for i := range groups {
-		err := r.spendGroup(ctx, &receipt, &groups[i])
+		var err error
+		if i == 0 && sent != nil {
+			err = readSpend(&receipt, &groups[i], sent)
+		} else {
+			err = r.spendGroup(ctx, &receipt, &groups[i])
+		}
 		if err == nil {
 			continue
 		}
@@ -164,7 +183,7 @@ func (r *Redis) Spend(ctx context.Context, charges []Charge) (Receipt, error) {
 			return receipt, err
 		}
 		for j := range i {
-			if undo := r.settleGroup(ctx, receipt, &groups[j], make([]float64, len(charges)), true); undo != nil {
+			if undo := r.settleGroup(ctx, receipt, &groups[j], make([]float64, len(receipt.Charges)), true); undo != nil {
 				return receipt, undo
 			}
 		}
@@ -196,9 +215,15 @@ next:
 }
 
 func (r *Redis) spendGroup(ctx context.Context, receipt *Receipt, g *group) error {
-	keys := []string{r.recordKey(g.tag, receipt.id)}
+	keys, args := r.spending(receipt, g)
+	return readSpend(receipt, g, spendScript.Run(ctx, r.client, keys, args...))
+}
+
+// spending is what the script is told of one group.
+func (r *Redis) spending(receipt *Receipt, g *group) (keys []string, args []any) {
+	keys = []string{r.recordKey(g.tag, receipt.id)}
 	life := r.memory()
-	args := []any{"", receipt.id.String(), milliseconds(r.lease)}
+	args = []any{"", receipt.id.String(), milliseconds(r.lease)}
 	for _, i := range g.charges {
 		c := &receipt.Charges[i]
 		if !c.Final {
@@ -208,7 +233,12 @@ func (r *Redis) spendGroup(ctx context.Context, receipt *Receipt, g *group) erro
 		args = append(args, decimal(math.Min(c.Amount, 2*maxAmount)), decimal(c.Window.Amount), micros(c.Window), capped(c.Window), decimal(c.Window.capacity()))
 	}
 	args[0] = milliseconds(life)
-	answer, err := spendScript.Run(ctx, r.client, keys, args...).StringSlice()
+	return keys, args
+}
+
+// readSpend reads the script's answer into the receipt, or as the refusal.
+func readSpend(receipt *Receipt, g *group, cmd *redis.Cmd) error {
+	answer, err := cmd.StringSlice()
 	if err != nil {
 		return &StoreError{Op: "spend", Err: err}
 	}
@@ -340,6 +370,57 @@ func (r *Redis) settleAll(ctx context.Context, settlements []Settlement) error {
 		return settleEach(ctx, r, settlements)
 	}
 	return &StoreError{Op: "settle", Err: err}
+}
+
+// move sends the scripts of the cancellation and that of the first group of charges at once. A server carries out in order what it is sent, so
+// that what is given back can be spent. One that lacks a script is told again, in that order too; what it did at first has its effect once.
+func (r *Redis) move(ctx context.Context, from Receipt, charges []Charge) (receipt Receipt, cancelled, err error) {
+	receipt = r.open(charges)
+	ctx, stop := r.bound(ctx)
+	defer stop()
+	pipe := r.client.Pipeline()
+	given, back := r.cancellation(ctx, pipe, from)
+	groups := r.groups(charges)
+	var sent *redis.Cmd
+	if len(groups) > 0 {
+		keys, args := r.spending(&receipt, &groups[0])
+		sent = spendScript.EvalSha(ctx, pipe, keys, args...)
+	}
+	if pipe.Len() > 0 {
+		_, _ = pipe.Exec(ctx) // each command has its own error
+	}
+	for i, cmd := range back {
+		_, err := cmd.Int64()
+		switch {
+		case err == nil:
+		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			if err := r.settleGroup(ctx, from, &given[i], make([]float64, len(from.Charges)), false); err != nil {
+				cancelled = err
+			}
+			sent = nil
+		default:
+			cancelled = &StoreError{Op: "settle", Err: err}
+		}
+	}
+	if sent != nil && redis.HasErrorPrefix(sent.Err(), "NOSCRIPT") {
+		sent = nil
+	}
+	receipt, err = r.spendGroups(ctx, receipt, groups, sent)
+	return receipt, cancelled, err
+}
+
+// cancellation puts the scripts that cancel a receipt into a pipeline: of which groups, and the answers to be.
+func (r *Redis) cancellation(ctx context.Context, pipe redis.Pipeliner, receipt Receipt) (given []group, back []*redis.Cmd) {
+	if receipt.id == (receiptID{}) {
+		return nil, nil
+	}
+	nothing := make([]float64, len(receipt.Charges))
+	for _, g := range r.groups(receipt.Charges) {
+		if keys, args := r.settlement(receipt, &g, nothing, false); keys != nil {
+			given, back = append(given, g), append(back, settleScript.EvalSha(ctx, pipe, keys, args...))
+		}
+	}
+	return given, back
 }
 
 // settleGroup corrects one group; final charges only when all is undone.

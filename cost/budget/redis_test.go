@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -192,28 +193,31 @@ func settleAllOnce(t *testing.T, l Ledger, all []Settlement) {
 func TestRedisCallsThatArriveTwiceOrLate(t *testing.T) {
 	server := miniredis.RunT(t)
 	r := mustRedis(t, RedisOptions{URL: "redis://" + server.Addr(), Timeout: patience})
-	charges := []Charge{{Key: "k", Window: still, Amount: 10}, {Key: "n", Window: Window{Amount: 3}, Amount: 1}}
+	charges := []Charge{{Key: "k", Window: still, Amount: 10}, {Key: "n", Window: Window{Amount: 3}, Amount: 1}, {Key: "k", Window: still, Amount: 5}}
 	receipt, err := r.Spend(t.Context(), charges)
 	if err != nil {
 		t.Fatal(err)
 	}
 	group := &r.groups(charges)[0]
-	again := Receipt{Charges: charges, Balances: make([]Balance, 2), id: receipt.id}
-	if err := r.spendGroup(t.Context(), &again, group); err != nil || again.Balances[1].Remaining != 2 {
-		t.Errorf("the same call again: %+v, %v", again.Balances, err)
+	again := Receipt{Charges: charges, Balances: make([]Balance, 3), id: receipt.id}
+	err = r.spendGroup(t.Context(), &again, group)
+	for i, want := range []float64{still.Amount - 15, 2, still.Amount - 15} {
+		if got := math.Round(again.Balances[i].Remaining); err != nil || got != want {
+			t.Errorf("charge %d of the same call again: %v left, want %v, %v", i, got, want, err)
+		}
 	}
-	if n := used(t, r, "k"); n != 10 {
+	if n := used(t, r, "k"); n != 15 {
 		t.Errorf("%g used after the same call twice", n)
 	}
 	if err := Cancel(t.Context(), r, receipt); err != nil {
 		t.Fatal(err)
 	}
-	late := Receipt{Charges: charges, Balances: make([]Balance, 2), id: receiptID{1, 1}}
+	late := Receipt{Charges: charges, Balances: make([]Balance, 3), id: receiptID{1, 1}}
 	for _, cancelled := range []Receipt{receipt, late} {
 		if err := Cancel(t.Context(), r, cancelled); err != nil {
 			t.Fatal(err)
 		}
-		copied := Receipt{Charges: charges, Balances: make([]Balance, 2), id: cancelled.id}
+		copied := Receipt{Charges: charges, Balances: make([]Balance, 3), id: cancelled.id}
 		if err := r.spendGroup(t.Context(), &copied, group); !errors.As(err, new(*StoreError)) {
 			t.Errorf("a spend after its cancellation: %v", err)
 		}
@@ -418,19 +422,24 @@ func (g *guarded) hurry() { g.redis.timeout = 750 * time.Millisecond }
 func (g *guarded) patient() { g.redis.timeout = patience }
 
 // spend charges 10 units and returns what the ledger said.
-func (g *guarded) spend() (Receipt, error) {
+func (g *guarded) spend() (Receipt, error) { return g.move(Receipt{}) }
+
+// move gives a receipt back and spends.
+func (g *guarded) move(from Receipt) (receipt Receipt, err error) {
 	g.t.Helper()
 	start := time.Now()
-	receipt, err := g.ledger.Spend(g.t.Context(), []Charge{{Key: "{c}k", Window: still, Amount: 10}, {Key: "{c}n", Window: Window{Amount: 1000}, Amount: 1}})
+	err = Move(g.t.Context(), g.ledger, from, &receipt, []Charge{{Key: "{c}k", Window: still, Amount: 10}, {Key: "{c}n", Window: Window{Amount: 1000}, Amount: 1}})
 	if g.slowest = max(g.slowest, time.Since(start)); g.slowest > patience {
 		g.t.Errorf("a spend took %v", g.slowest)
 	}
 	return receipt, err
 }
 
-func (g *guarded) mustSpend() Receipt {
+func (g *guarded) mustSpend() Receipt { return g.mustMove(Receipt{}) }
+
+func (g *guarded) mustMove(from Receipt) Receipt {
 	g.t.Helper()
-	receipt, err := g.spend()
+	receipt, err := g.move(from)
 	if err != nil || receipt.route != routeStore || receipt.Unmetered {
 		g.t.Fatalf("%+v, %v", receipt, err)
 	}
@@ -460,11 +469,15 @@ func (g *guarded) await(phase Phase) {
 	}
 }
 
-// failing spends until the breaker is open, and checks that the mode is followed all the while.
-func (g *guarded) failing(mode FailureMode) {
+// failing moves what was given before and spends until the breaker is open, and checks that the mode is followed all the while.
+func (g *guarded) failing(mode FailureMode, given ...Receipt) {
 	g.t.Helper()
-	for range 10 {
-		receipt, err := g.spend()
+	for i := range 10 {
+		from := Receipt{}
+		if i < len(given) {
+			from = given[i]
+		}
+		receipt, err := g.move(from)
 		var failure *StoreError
 		switch {
 		case mode == FailDeny && !errors.As(err, &failure),
@@ -526,12 +539,17 @@ func TestRedisFaults(t *testing.T) {
 				address := newForwarder(t, s.addr())
 				g := guard(t, "redis://"+address.addr(), mode)
 				before, held := g.mustSpend(), g.mustSpend()
+				given := []Receipt{g.mustSpend(), g.mustSpend(), g.mustSpend(), g.mustSpend(), g.mustSpend()}
 				if !fault.unnoticed {
 					g.hurry()
 				}
 				fault.start(s, address)
 				if !fault.unnoticed {
-					g.failing(mode)
+					g.failing(mode, given...)
+				} else {
+					for _, from := range given {
+						g.settle(g.mustMove(from), 0)
+					}
 				}
 				g.settle(before, 4)
 				fault.end(s, address)
@@ -578,8 +596,12 @@ func TestRedisSumsUnderFaults(t *testing.T) {
 					return
 				default:
 				}
-				receipt, err := ledger.Spend(t.Context(), []Charge{{Key: "{c}k", Window: still, Amount: float64(random.IntN(3))}, {Key: "{c}n", Window: Window{Amount: 1000}, Amount: 1}})
+				charges := []Charge{{Key: "{c}k", Window: still, Amount: float64(random.IntN(3))}, {Key: "{c}n", Window: Window{Amount: 1000}, Amount: 1}}
+				receipt, err := ledger.Spend(t.Context(), charges)
 				calls.Add(1)
+				if err == nil && random.IntN(2) == 0 {
+					err = Move(t.Context(), ledger, receipt, &receipt, slices.Clone(charges))
+				}
 				if err != nil {
 					failures.Add(1)
 					time.Sleep(time.Millisecond) // an open breaker refuses at once
@@ -634,13 +656,13 @@ func TestRedisFailover(t *testing.T) {
 	replica.await("Finished with success")
 	address := newForwarder(t, primary.addr())
 	g := guard(t, "redis://"+address.addr(), FailDeny)
-	before, held := g.mustSpend(), g.mustSpend()
+	before, held, given := g.mustSpend(), g.mustSpend(), g.mustSpend()
 	g.settle(before, 4)
 	primary.replicate()
 	g.hurry()
 	primary.kill()
 	address.point(replica.addr()) // which does not take writes yet
-	g.failing(FailDeny)
+	g.failing(FailDeny, given)
 	g.settle(held, 7)
 	replica.command("REPLICAOF", "NO", "ONE")
 	g.recovered()
@@ -662,13 +684,13 @@ func TestRedisSentinel(t *testing.T) {
 	sentinel := startSentinel(t, binary, primary)
 	sentinel.await("+slave")
 	g := guard(t, "redis://"+sentinel.addr()+"?master_name=budgets", FailDeny)
-	before, held := g.mustSpend(), g.mustSpend()
+	before, held, given := g.mustSpend(), g.mustSpend(), g.mustSpend()
 	g.settle(before, 4)
 	primary.replicate()
 	g.hurry()
 	primary.kill()
 	sentinel.mourn()
-	g.failing(FailDeny)
+	g.failing(FailDeny, given)
 	g.settle(held, 7)
 	sentinel.await("+switch-master")
 	g.recovered()

@@ -4,7 +4,7 @@
 -- Returns a verdict and each bucket's level before its charge (of slots how many are held):
 --   ok       all are charged
 --   no       one refuses, none is charged
---   again    the same call was carried out before (the client sent it twice); levels are as of now
+--   again    the same call was carried out before (the client sent it twice); levels are as of now, with all its charges
 --   settled  the receipt was settled or cancelled before this call arrived; nothing is charged
 local state = redis.call('GET', KEYS[1])
 if state == 's' then
@@ -29,7 +29,9 @@ for i = 2, #KEYS do
     levels[i - 1] = text(bucket)
     admits = bucket.used + amount <= capacity and (ARGV[arg + 4] ~= '1' or spent(bucket) + amount <= rate)
   end
-  if not admits then
+  if state then
+    verdict = 'again'
+  elseif not admits then
     verdict = 'no'
   elseif per == 0 then
     slots[key] = slots[key] + amount
@@ -39,11 +41,8 @@ for i = 2, #KEYS do
   end
 end
 
-if state then
-  return {'again', unpack(levels)}
-end
-if verdict == 'no' then
-  return {'no', unpack(levels)}
+if verdict ~= 'ok' then
+  return {verdict, unpack(levels)}
 end
 
 local lease = tonumber(ARGV[3])
