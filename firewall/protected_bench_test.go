@@ -27,7 +27,7 @@ allow["*"]["*"] := true
 allow.Post.title if `
 
 // protectedRules decide each title by its author: a comparison; forms that partial
-// evaluation leaves a query of; one that only OPA decides, since a key is no text.
+// evaluation leaves a query of; one that only OPA decides.
 var protectedRules = []struct{ name, body string }{
 	{"rule", `endswith(input.parent.author.id, "7")`},
 	{"regex", "regex.match(`7$`, input.parent.author.id)"},
@@ -42,7 +42,16 @@ kind := "odd" if input.parent.author.id in ["1", "3"]
 else := "odd" if endswith(input.parent.author.id, "7")
 
 else := "even"`},
-	{"opa", `{n: i | some i, n in [input.parent.author.id]}["7"] == 0`},
+	{"sprintf", `sprintf("author:%s", [input.parent.author.id]) in {"author:7", "author:70"}`},
+	{"graded", `grade in {"gold", "silver"}
+
+default grade := "none"
+
+grade := "gold" if endswith(input.parent.author.id, "7")
+
+grade := "silver" if input.parent.author.id == "2"`},
+	{"clock", `time.parse_rfc3339_ns(concat("", ["2024-01-01T00:00:0", substring(input.parent.author.id, 0, 1), "Z"])) < time.now_ns()`},
+	{"opa", `walk([input.parent.author.id], [_, "7"])`},
 	{"none", ""},
 }
 

@@ -98,10 +98,8 @@ func namesParent(rule *ast.Rule) bool {
 
 func (k *parentChecker) check(c *class, types []*gql.Definition) {
 	c.parents = map[string][]ParentField{}
-	for _, rd := range c.reads.reads {
-		if !rd.ofParent() {
-			continue
-		}
+	reported := map[string]bool{}
+	for _, rd := range c.reads.parent {
 		first, wrong := "", 0
 		for _, def := range types {
 			if why := k.follow(c, rd, def); why != "" {
@@ -110,6 +108,10 @@ func (k *parentChecker) check(c *class, types []*gql.Definition) {
 				}
 			}
 		}
+		if rd.derived() && reported[first] {
+			continue // of what a variable stands for that is wrong already
+		}
+		reported[first] = true
 		switch {
 		case wrong == 1:
 			k.arguments.problem(c, rd, "reads %s: %s", spell(rd.ref), first)
@@ -119,10 +121,8 @@ func (k *parentChecker) check(c *class, types []*gql.Definition) {
 	}
 	for _, def := range types {
 		tree := fieldTree{}
-		for _, rd := range c.reads.reads {
-			if rd.ofParent() {
-				tree.add(k.names(def, rd.ref[2:]))
-			}
+		for _, rd := range c.reads.parent {
+			tree.add(k.names(def, rd.ref[2:]))
 		}
 		c.parents[def.Name] = k.fields(def, tree)
 	}
@@ -158,7 +158,11 @@ func (k *parentChecker) follow(c *class, rd read, def *gql.Definition) string {
 		}
 	}
 	rest := rd.ref[2:]
-	if len(rest) == 0 {
+	switch {
+	case len(rest) > 0:
+	case rd.use == usedBound || rd.use == usedThere:
+		return ""
+	default:
 		return "it must name the fields that it needs"
 	}
 	return k.step(c, rd, def, rest, true)
@@ -211,9 +215,11 @@ func (k *parentChecker) value(c *class, rd read, t *gql.Type, rest ast.Ref, at s
 		if len(rest) > 0 && (def.Kind == gql.Enum || builtinScalar(def.Name)) {
 			return fmt.Sprintf("%s is %s, which has no fields", at, t)
 		}
-		if len(rest) == 0 && t.Elem == nil {
+		if len(rest) == 0 && t.Elem == nil && !rd.derived() {
 			k.arguments.compare(c, rd, t)
 		}
+		return ""
+	case len(rest) == 0 && (rd.use == usedBound || rd.use == usedThere || rd.use == usedCounted && t.Elem != nil):
 		return ""
 	case len(rest) == 0:
 		return fmt.Sprintf("%s is %s, an object; it must name the fields that it needs", at, t)
@@ -276,7 +282,7 @@ func (k *parentChecker) fields(def *gql.Definition, tree fieldTree) []ParentFiel
 			continue // reported
 		}
 		field := ParentField{Definition: f}
-		if of := k.schema.Type(f.Type.Name()); of != nil && len(tree[name]) > 0 && of.IsCompositeType() {
+		if of := k.schema.Type(f.Type.Name()); of != nil && of.IsCompositeType() {
 			for _, typ := range k.possible(of) {
 				field.Fields = append(field.Fields, ParentFields{typ, k.fields(typ, tree[name])})
 			}

@@ -48,6 +48,7 @@ type class struct {
 	// types that it governs; what follows is the analyser's about it.
 	parents                  map[string][]ParentField
 	single, scans, entangled bool
+	opaque                   bool            // only OPA can decide it
 	truths                   map[string]bool // parentTruths
 
 	mu      sync.Mutex

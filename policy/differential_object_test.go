@@ -57,9 +57,35 @@ func (g *objectGenerator) term() string {
 }
 
 func (g *objectGenerator) condition(depth int) string {
-	switch g.IntN(26) {
+	switch g.IntN(38) {
 	case 0:
 		return g.parent()
+	case 26:
+		return fmt.Sprintf("sprintf(\"%%v:%%v\", [%s, %s]) %s %s", g.parent(), g.term(), g.pick("==", "!="), g.pick(`"a:a"`, `"a:b"`, g.term()))
+	case 27:
+		return fmt.Sprintf("concat(\",\", [%s, %s]) == %s", g.parent(), g.scalar(), g.pick(`"a,b"`, `"a,a"`, `"a,7"`))
+	case 28:
+		return fmt.Sprintf("%s(%s) == %s", g.pick("base64.encode", "strings.reverse", "json.marshal", "upper", "to_number", "type_name", "crypto.md5"), g.parent(), g.pick(`"a"`, `"A"`, `"string"`, `"\"a\""`, "1", g.term()))
+	case 29:
+		return fmt.Sprintf("replace(%s, \"a\", %s) %s %s", g.parent(), g.pick(`"b"`, `""`, g.term()), g.pick("==", "!="), g.pick(`"b"`, g.term()))
+	case 30:
+		return fmt.Sprintf("%s %s {%s, %s}", g.term(), g.pick("in", "in", "=="), g.parent(), g.term())
+	case 31:
+		return fmt.Sprintf("{\"a\": %s, \"b\": [%s]}.%s %s %s", g.parent(), g.term(), g.pick("a", "b[0]", "b", "c"), g.pick("==", "!=", "<"), g.term())
+	case 32:
+		return fmt.Sprintf("{w: v | some v, w in %s; w != %s}[%s] %s %s", g.pick("input.parent.tags", "input.parent.meta", `["a", "b", input.parent.id]`), g.scalar(), g.term(), g.pick("==", "!=", "<"), g.pick("0", "1", g.term()))
+	case 33:
+		return fmt.Sprintf("band %s %s", g.pick("==", "!=", "in"), g.pick(`{"gold", "silver"}`, `["gold"]`, `"gold"`, `"silver"`, g.term()))
+	case 34:
+		return fmt.Sprintf("(%s and %s)", g.condition(0), g.condition(0))
+	case 35:
+		return fmt.Sprintf("$\"x{%s}\" %s %s", g.parent(), g.pick("==", "!="), g.pick(`"xa"`, `"x1"`, g.term()))
+	case 36:
+		return fmt.Sprintf("grade(%s) %s %s", g.term(), g.pick("==", ">", "!="), g.pick("1", "2", g.term()))
+	case 37:
+		return g.pick("time.now_ns() > input.parent.n", "not time.now_ns() < input.parent.n", "not late", "late",
+			"object.get(input.parent.meta, \"a\", \"b\") == "+g.term(), "array.concat(input.parent.tags, [\"a\"])[_] == "+g.term(), "bits.and(input.parent.n, 1) == 1",
+			"strings.any_prefix_match(input.parent.tags, {\"a\", \"x\"})", "numbers.range(0, input.parent.n)[_] == 2", "substring(input.parent.id, 0, 1) == "+g.term())
 	case 19:
 		return fmt.Sprintf("regex.match(%q, %s)", g.pick("^a", "b$", "[", ""), g.parent())
 	case 20:
@@ -117,10 +143,41 @@ func (g *objectGenerator) condition(depth int) string {
 	return g.parent() + " " + g.pick("==", "==", "==", "!=", "<", ">=") + " " + g.term()
 }
 
+// ofReader is a condition on an object that a variable stands for.
+func (g *objectGenerator) ofReader(name string) string {
+	leaf := name + "." + g.pick("id", "name", "tags[1]", "tags[0]", "friend.id", "friend.friend.name")
+	return g.pick(leaf+" == "+g.term(), leaf+" != "+g.term(), leaf+" in input.subject.roles", name+".tags[_] == "+g.term(), "not "+leaf+" == "+g.scalar(), "contains("+leaf+", \"a\")",
+		"friendly("+name+")", "not friendly("+name+")", name+".friend != null", "not "+name+".friend", leaf, "count("+name+".tags) > 1", "(friendly("+name+") or "+leaf+" == "+g.scalar()+")",
+		"object.get("+name+", \"name\", \"a\") == "+g.term())
+}
+
 func (g *objectGenerator) objectBody() string {
 	var lines []string
 	for i := range 1 + g.IntN(2) {
-		switch g.IntN(12) {
+		switch g.IntN(21) {
+		case 15:
+			lines = append(lines, fmt.Sprintf("\tsome r%d in input.parent.readers\n\t%s", i, g.ofReader(fmt.Sprintf("r%d", i))))
+		case 16:
+			lines = append(lines, fmt.Sprintf("\tcount(input.parent.readers) %s %d\n\tevery r%d in input.parent.readers { %s }", g.pick(">", ">=", "!="), g.IntN(4), i, g.ofReader(fmt.Sprintf("r%d", i))))
+		case 17:
+			lines = append(lines, fmt.Sprintf("\tr%d := input.parent.owner%s\n\t%s", i, g.pick("", "", ".friend"), g.ofReader(fmt.Sprintf("r%d", i))))
+		case 18:
+			lines = append(lines, fmt.Sprintf("\tm%d := %s\n\t%s", i, g.pick("{r.id | some r in input.parent.readers}", "{r.id: r.name | some r in input.parent.readers}", "[r.name | some r in input.parent.readers; "+g.ofReader("r")+"]"),
+				g.pick(fmt.Sprintf("count(m%d) > 1", i), fmt.Sprintf("m%d[%s]", i, g.term()), fmt.Sprintf("m%d[0] == %s", i, g.term()), fmt.Sprintf("%s in m%d", g.term(), i))))
+		case 19:
+			lines = append(lines, "\t"+g.pick("input.parent.owner != null", "not input.parent.owner", "is_null(input.parent.owner.friend)", "input.parent.owner", "is_object(input.parent.owner)",
+				"known(input.parent)", "not known(input.parent)", "friendly(input.parent.owner)", "friendly(input.parent.readers[_])", "not friendly(input.parent.owner)", "friendly(input.parent.readers[1].friend)",
+				"object.get(input.parent, \"id\", \"b\") == "+g.term(), "object.get(input.parent.owner, [\"friend\", \"name\"], \"b\") == "+g.term(), "type_name(input.parent.owner) == \"object\""))
+		case 20: // mostly refused: the object itself is looked at
+			lines = append(lines, "\t"+strings.ReplaceAll(g.pick("some r# in input.parent.readers\n\tnot r# == input.parent.owner", "r# := input.parent.owner\n\tinput.parent.readers[_] != r#", "[r#] = [input.parent.owner]\n\tnot r# == input.parent.readers[0]",
+				"some r# in [1, 2]\n\tnot r# == input.parent.owner", "count(input.parent.owner) < 2", "not input.parent.owner in input.parent.readers", "count({r | some r in input.parent.readers}) > 1",
+				"r# := input.parent\n\tcount([1 | r#[_] == \"a\"]) > 0", "some k#, _ in input.parent.owner\n\tk# == \"name\"", "object.get(input.parent, \"owner\", 1) != 1", "lost(input.parent.owner, input.parent.readers[0])"), "#", fmt.Sprint(i)))
+		case 14: // of the few that only OPA decides
+			lines = append(lines, fmt.Sprintf("\twalk(input.parent.meta, [_, z%d])\n\tz%d == %s", i, i, g.scalar()))
+		case 12:
+			lines = append(lines, fmt.Sprintf("\t[%s, d%d] %s split(%s, %s)\n\td%d %s %s", g.pick("_", "_", fmt.Sprintf("e%d", i)), i, g.pick(":=", ":="), g.parent(), g.pick(`"c"`, `""`, `"m"`), i, g.pick("==", "!="), g.pick(`"e"`, g.term())))
+		case 13:
+			lines = append(lines, fmt.Sprintf("\t[a%d, [b%d, _]] := [%s, %s]\n\tnot a%d == b%d", i, i, g.parent(), g.pick("input.parent.tags", "[input.parent.id, 1]", "input.parent.grid[_]"), i, i))
 		case 8:
 			lines = append(lines, fmt.Sprintf("\tsome k%d, s%d in %s\n\tk%d %s %d\n\t%s", i, i, g.pick("input.parent.tags", "input.parent.meta", "input.parent.readers"), i, g.pick("==", ">", "!="), g.IntN(2),
 				g.pick(fmt.Sprintf("not q0(s%d)", i), fmt.Sprintf("s%d != %s", i, g.term()), fmt.Sprintf("contains(s%d, \"a\")", i))))
@@ -150,6 +207,12 @@ func (g *objectGenerator) policy() string {
 	fmt.Fprintf(&b, "fn0(x) if x == %q\n\nh0 if input.subject.authenticated\n\n", g.pick("a", "b"))
 	g.functions, g.helpers = 0, 0
 	b.WriteString("q0(x) if x == input.subject.id\n\nq1(x) if x in input.subject.roles\n\nq1(x) if x == input.parent.id\n\nq2(x) := input.parent.n == x\n\n")
+	fmt.Fprintf(&b, "default band := \"none\"\n\nband := \"gold\" if %s\n\nband := \"silver\" if %s\n\n", g.pick("input.parent.n > 3", "input.parent.id == \"a\"", g.parent()), g.pick("input.parent.n == 1", "not input.parent.n > 1", g.parent()))
+	fmt.Fprintf(&b, "%sgrade(x) := 1 if x == %s\n\ngrade(x) := 2 if x == %s\n\ngrade(x) := %s if is_number(x)\n\n", g.pick("", "default grade(_) := 1\n\n"), g.scalar(), g.term(), g.pick("x", "3", "x + 1"))
+	fmt.Fprintf(&b, "late if time.now_ns() > %s\n\n", g.pick("input.parent.n", "0"))
+	fmt.Fprintf(&b, "known(o) if o.%s == %s\n\nknown(o) if %s\n\n", g.pick("id", "n", "owner.name", "tags[_]"), g.scalar(), g.ofReader("o.owner"))
+	fmt.Fprintf(&b, "friendly(u) if u.%s == %s\n\nfriendly(u) := false if u.name == \"x\"\n\nelse if {\n\tv := u.friend\n\tv.id == %s\n}\n\n", g.pick("id", "name", "tags[_]"), g.scalar(), g.term())
+	b.WriteString("lost(a, b) if not a == b\n\n")
 	b.WriteString("p0 if input.parent.owner.id == input.subject.id\n\np1 if input.subject.authenticated\n\np1 if input.parent.flag\n\n")
 	fmt.Fprintf(&b, "v1 := %s\n\n", g.term())
 	fmt.Fprintf(&b, "f0(x, 1) := \"top\" if x == %s\n\nelse := \"low\" if x != %s\n\n", g.term(), g.scalar())
@@ -385,6 +448,7 @@ func judged(d *Decision, use *schema.FieldUse, parents [][]byte, count map[strin
 			count["beforehand"] += n
 			return out, nil
 		default:
+			parents := projected(g.Object.Parents, parents)
 			got, err := g.Object.Judge(context.Background(), parents)
 			if again, err2 := g.Object.Judge(context.Background(), parents); err == nil && (err2 != nil || fmt.Sprint(again) != fmt.Sprint(got)) {
 				return nil, fmt.Errorf("judged differently the second time: %v %v %v", got, again, err2)
@@ -397,4 +461,42 @@ func judged(d *Decision, use *schema.FieldUse, parents [][]byte, count map[strin
 	}
 	count["beforehand"] += n
 	return out, nil
+}
+
+// projected leaves of each parent, of type T, what a rule reads: what an answer
+// would hold.
+func projected(rule []ParentFields, parents [][]byte) [][]byte {
+	out := make([][]byte, len(parents))
+	for i, text := range parents {
+		var v any
+		_ = json.Unmarshal(text, &v)
+		at := slices.IndexFunc(rule, func(p ParentFields) bool { return p.Type.Name == "T" })
+		out[i], _ = json.Marshal(project(&rule[at], v))
+	}
+	return out
+}
+
+func project(fields *ParentFields, v any) any {
+	switch v := v.(type) {
+	case []any:
+		out := []any{}
+		for _, element := range v {
+			out = append(out, project(fields, element))
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for _, f := range fields.Fields {
+			value, ok := v[f.Definition.Name]
+			switch {
+			case !ok:
+			case f.Fields == nil:
+				out[f.Definition.Name] = value
+			default:
+				out[f.Definition.Name] = project(&f.Fields[0], value)
+			}
+		}
+		return out
+	}
+	return v
 }

@@ -204,9 +204,11 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 		}
 		if slices.ContainsFunc(closure.reads, func(rd read) bool { return rd.ofParent() }) {
 			c.kind = classObject
+			closure.parent = parentReads(closure)
 			c.truths = parentTruths(closure)
 			c.single, c.scans, c.entangled = a.single(closure)
 			c.single = c.single && !c.impure
+			c.opaque = slices.ContainsFunc(closure.impure, func(name string) bool { return name != clock })
 		}
 		if c.same = texts[g.text]; c.same == nil || c.constant != nil {
 			c.same = c

@@ -16,12 +16,13 @@ type evaluation struct {
 	parent *ast.Term
 	bound  []*ast.Term // by slot; nil: not bound
 	steps  int
+	ctx    *topdown.BuiltinContext
 	doubt  *bool
 }
 
 // holds reports whether the query has a solution.
-func (q *query) holds(parent ast.Value, doubt *bool) bool {
-	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), doubt: doubt}
+func (q *query) holds(parent ast.Value, ctx *topdown.BuiltinContext, doubt *bool) bool {
+	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), ctx: ctx, doubt: doubt}
 	return e.all(q.steps, found)
 }
 
@@ -50,6 +51,8 @@ func (e *evaluation) all(steps []condition, next func() bool) bool {
 			}
 		case isNot:
 			ok = !e.all(s.body, found)
+		case isAnd:
+			ok = e.all(s.body, found) && e.all(s.other, found)
 		case isOr:
 			ok = e.all(s.body, found) || e.all(s.other, found)
 		case isEvery:
@@ -112,12 +115,36 @@ func (e *evaluation) eachWay(s *condition, next func() bool) bool {
 		return e.each(&s.left, func(t *ast.Term) bool { return e.truth(s, t) && next() })
 	}
 	slot, a, b := e.sides(s)
-	if slot >= 0 {
+	switch {
+	case slot >= 0:
 		return e.each(b, func(t *ast.Term) bool { return e.bind(slot, t, next) })
+	case a.kind == isArray:
+		return e.each(b, func(t *ast.Term) bool { return e.match(a, t, next) })
+	case b.kind == isArray:
+		return e.each(a, func(t *ast.Term) bool { return e.match(b, t, next) })
 	}
 	return e.each(a, func(t *ast.Term) bool {
 		return e.each(b, func(u *ast.Term) bool { return t.Value.Compare(u.Value) == 0 && next() })
 	})
+}
+
+// match unifies an expression, in which variables may be bound, with a value.
+func (e *evaluation) match(x *expression, t *ast.Term, next func() bool) bool {
+	switch {
+	case x.kind == isSlot && e.bound[x.slot] == nil:
+		return e.bind(x.slot, t, next)
+	case x.kind == isArray:
+		list, ok := t.Value.(*ast.Array)
+		return ok && list.Len() == len(x.parts) && e.matchAll(x.parts, list, 0, next)
+	}
+	return e.each(x, func(u *ast.Term) bool { return u.Value.Compare(t.Value) == 0 && next() })
+}
+
+func (e *evaluation) matchAll(parts []expression, list *ast.Array, i int, next func() bool) bool {
+	if i == len(parts) {
+		return next()
+	}
+	return e.match(&parts[i], list.Elem(i), func() bool { return e.matchAll(parts, list, i+1, next) })
 }
 
 func (e *evaluation) bind(slot int, t *ast.Term, next func() bool) bool {
@@ -153,7 +180,7 @@ func (e *evaluation) single(x *expression) (t *ast.Term, many bool) {
 			t = element(t, key)
 		}
 		return t, false
-	case isCall, isRule:
+	case isCall, isRule, isArray, isSet, isObject:
 		var buf [3]*ast.Term
 		operands := buf[:0]
 		for i := range x.parts {
@@ -165,11 +192,8 @@ func (e *evaluation) single(x *expression) (t *ast.Term, many bool) {
 			}
 			operands = append(operands, t)
 		}
-		if x.kind == isCall {
-			return callBuiltin(x.call, operands), false
-		}
-		return e.rule(x.rule, operands), false
-	case arrayOf, setOf:
+		return e.made(x, operands), false
+	case arrayOf, setOf, objectOf:
 		return e.comprehend(x), false
 	}
 	return nil, true
@@ -248,22 +272,33 @@ func (e *evaluation) each(x *expression, visit func(*ast.Term) bool) bool {
 	switch x.kind {
 	case isPath:
 		return e.each(&x.parts[0], func(t *ast.Term) bool { return e.walk(t, x.parts[1:], visit) })
-	case isCall:
+	case isCall, isRule, isArray, isSet, isObject:
 		var buf [3]*ast.Term
 		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool {
-			t := callBuiltin(x.call, operands)
-			return t != nil && visit(t)
-		})
-	case isArray:
-		return e.operands(x.parts, nil, func(elements []*ast.Term) bool { return visit(ast.ArrayTerm(slices.Clone(elements)...)) })
-	case isRule:
-		var buf [3]*ast.Term
-		return e.operands(x.parts, buf[:0], func(operands []*ast.Term) bool {
-			t := e.rule(x.rule, operands)
+			t := e.made(x, operands)
 			return t != nil && visit(t)
 		})
 	}
 	return e.unsure() // a variable that is not bound
+}
+
+// made is what an expression makes of the values of its parts; nil: nothing.
+func (e *evaluation) made(x *expression, parts []*ast.Term) *ast.Term {
+	switch x.kind {
+	case isCall:
+		return callBuiltin(x.call, e.ctx, parts, e.doubt)
+	case isRule:
+		return e.rule(x.rule, parts)
+	case isArray:
+		return ast.ArrayTerm(slices.Clone(parts)...)
+	case isSet:
+		return ast.SetTerm(parts...)
+	}
+	pairs := make([][2]*ast.Term, len(parts))
+	for i, t := range parts {
+		pairs[i] = [2]*ast.Term{x.keys[i], t}
+	}
+	return ast.ObjectTerm(pairs...)
 }
 
 // operands calls visit for each combination of values.
@@ -290,15 +325,23 @@ func (e *evaluation) walk(t *ast.Term, keys []expression, visit func(*ast.Term) 
 	})
 }
 
-// callBuiltin calls a builtin. One that fails has no value, as in OPA.
-func callBuiltin(f topdown.BuiltinFunc, operands []*ast.Term) (result *ast.Term) {
-	if err := f(topdown.BuiltinContext{}, operands, func(t *ast.Term) error { result = t; return nil }); err != nil {
-		return nil
+// callBuiltin calls a builtin. One that fails has no value, as in OPA; of one that
+// was stopped nothing is known.
+func callBuiltin(f topdown.BuiltinFunc, ctx *topdown.BuiltinContext, operands []*ast.Term, doubt *bool) (result *ast.Term) {
+	err := f(*ctx, operands, func(t *ast.Term) error { result = t; return nil })
+	if err == nil {
+		return result
 	}
-	return result
+	if _, stopped := err.(topdown.Halt); stopped { //nolint:errorlint // as topdown asks
+		*doubt = true
+	}
+	return nil
 }
 
 func (e *evaluation) comprehend(x *expression) *ast.Term {
+	if x.kind == objectOf {
+		return e.object(x)
+	}
 	var list []*ast.Term
 	e.all(x.body, func() bool {
 		return e.each(&x.parts[0], func(t *ast.Term) bool { list = append(list, t); return false })
@@ -309,8 +352,23 @@ func (e *evaluation) comprehend(x *expression) *ast.Term {
 	return ast.ArrayTerm(list...)
 }
 
+// object makes an object of a comprehension.
+func (e *evaluation) object(x *expression) *ast.Term {
+	out := ast.NewObject()
+	e.all(x.body, func() bool {
+		return e.operands(x.parts, nil, func(pair []*ast.Term) bool {
+			if before := out.Get(pair[0]); before != nil && !before.Equal(pair[1]) {
+				return e.unsure() // an error in OPA
+			}
+			out.Insert(pair[0], pair[1])
+			return false
+		})
+	})
+	return ast.NewTerm(out)
+}
+
 // rule returns the value of a rule, or of a function; nil: it has none.
-func (e *evaluation) rule(d *definition, operands []*ast.Term) *ast.Term {
+func (e *evaluation) rule(d *definition, operands []*ast.Term) (value *ast.Term) {
 	if d.set {
 		var list []*ast.Term
 		for _, chain := range d.chains {
@@ -319,21 +377,35 @@ func (e *evaluation) rule(d *definition, operands []*ast.Term) *ast.Term {
 		return ast.SetTerm(list...)
 	}
 	for _, chain := range d.chains {
-		for i := range chain {
-			var value *ast.Term
-			e.solve(&chain[i], operands, func(t *ast.Term) bool {
-				if value != nil && !value.Equal(t) {
-					return e.unsure() // an error in OPA
-				}
-				value = t
-				return chain[i].value.kind == isConstant
-			})
-			if value != nil {
-				return value
-			}
+		t := e.chain(chain, operands)
+		switch {
+		case t == nil:
+		case d.alike:
+			return t
+		case value == nil:
+			value = t
+		case !value.Equal(t):
+			e.unsure() // an error in OPA
 		}
 	}
-	return d.otherwise
+	if value == nil {
+		return d.otherwise
+	}
+	return value
+}
+
+// chain returns the value of the first of a rule and its elses that has one.
+func (e *evaluation) chain(chain []branch, operands []*ast.Term) (value *ast.Term) {
+	for i := 0; value == nil && i < len(chain); i++ {
+		e.solve(&chain[i], operands, func(t *ast.Term) bool {
+			if value != nil && !value.Equal(t) {
+				return e.unsure() // an error in OPA
+			}
+			value = t
+			return chain[i].value.kind == isConstant
+		})
+	}
+	return value
 }
 
 // solve calls visit with the branch's value in each solution.

@@ -3,11 +3,15 @@ package policy
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // objectClass is one class that decides a coordinate on the answer.
@@ -79,9 +83,13 @@ func (o *object) judge(ctx context.Context, parents [][]byte) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(simple) > 0 {
+		s.arm()
+	}
+	builtins := topdown.BuiltinContext{Cancel: s.cancel, Time: ast.NumberTerm(json.Number(strconv.FormatInt(time.Now().UnixNano(), 10)))}
 	var d parentDecoder
 	for i, text := range parents {
-		if i&255 == 255 && s.ctx.Err() != nil {
+		if i&255 == 0 && s.ctx.Err() != nil {
 			return nil, s.ctx.Err()
 		}
 		ask := opaque
@@ -92,7 +100,7 @@ func (o *object) judge(ctx context.Context, parents [][]byte) ([]bool, error) {
 			}
 			for _, r := range simple {
 				doubt := false
-				if r.holds(parent, &doubt) && !doubt {
+				if r.holds(parent, &builtins, &doubt) && !doubt {
 					out[i] = true
 					break
 				}

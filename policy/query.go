@@ -24,7 +24,7 @@ type condition struct {
 	left, right expression  // of unify; left alone of truth, and the domain of every
 	sure        bool        // of truth: false is no mere presence
 	body        []condition // of not and every
-	other       []condition // of or, besides body
+	other       []condition // of and and or, besides body
 	key, value  int         // of every: slots; -1: none
 }
 
@@ -34,6 +34,7 @@ const (
 	unifies conditionKind = iota
 	isTruth
 	isNot
+	isAnd
 	isOr
 	isEvery
 )
@@ -43,7 +44,8 @@ type expression struct {
 	kind     expressionKind
 	constant *ast.Term
 	slot     int
-	parts    []expression // operands, elements, keys; the first is what a path begins at, and the head of a comprehension
+	parts    []expression // operands, elements, an object's values, keys; the first is what a path begins at; the head of a comprehension
+	keys     []*ast.Term  // of an object
 	call     topdown.BuiltinFunc
 	body     []condition // of a comprehension
 	rule     *definition
@@ -58,17 +60,21 @@ const (
 	isPath
 	isCall
 	isArray
+	isSet
+	isObject
 	arrayOf
 	setOf
+	objectOf
 	isRule
 )
 
-// definition is a rule or function: the first of its chains that has a value, or
+// definition is a rule or function: the value of its chains, which must be one, or
 // for a set the values of all.
 type definition struct {
 	chains    [][]branch
 	otherwise *ast.Term // its default
 	set       bool
+	alike     bool // whichever chain has a value, it is the same
 }
 
 // branch is a body with the value that it gives; params are matched with what a
@@ -120,16 +126,20 @@ func (c *queryCompiler) condition(expr *ast.Expr) (condition, bool) {
 	switch terms := expr.Terms.(type) {
 	case *ast.Term:
 		e, ok := c.expression(terms)
-		return condition{kind: isTruth, left: e, sure: e.kind == isConstant || e.kind == isRule || c.truths[joinPath(terms)]}, ok
+		return condition{kind: isTruth, left: e, sure: c.asWritten || e.kind == isConstant || e.kind == isRule || c.truths[joinPath(terms)]}, ok
 	case []*ast.Term:
 		return c.called(expr, terms[1:])
 	case *ast.Not:
 		body, ok := c.body(terms.Body)
 		return condition{kind: isNot, body: body}, ok
-	case *ast.LogicalOr:
+	case *ast.LogicalOr: // binds nothing beside it
 		left, ok := c.body(terms.Lhs)
 		right, also := c.body(terms.Rhs)
-		return condition{kind: isOr, body: left, other: right}, ok && also && closed(terms.Lhs) && closed(terms.Rhs)
+		return condition{kind: isOr, body: left, other: right}, ok && also
+	case *ast.LogicalAnd:
+		left, ok := c.body(terms.Lhs)
+		right, also := c.body(terms.Rhs)
+		return condition{kind: isAnd, body: left, other: right}, ok && also
 	case *ast.Every:
 		out := condition{kind: isEvery, key: -1, value: -1}
 		var ok bool
@@ -242,21 +252,40 @@ func (c *queryCompiler) expression(t *ast.Term) (expression, bool) {
 			}
 		}
 		return e, true
+	case ast.Set:
+		e := expression{kind: isSet}
+		var ok bool
+		e.parts, ok = c.expressions(v.Slice())
+		return e, ok
+	case ast.Object:
+		e := expression{kind: isObject}
+		var values []*ast.Term
+		for _, key := range v.Keys() {
+			if !ast.IsConstant(key.Value) {
+				return e, false // it may be another's equal
+			}
+			e.keys, values = append(e.keys, key), append(values, v.Get(key))
+		}
+		var ok bool
+		e.parts, ok = c.expressions(values)
+		return e, ok
 	case *ast.ArrayComprehension:
 		return c.comprehension(arrayOf, v.Body, v.Term)
 	case *ast.SetComprehension:
 		return c.comprehension(setOf, v.Body, v.Term)
+	case *ast.ObjectComprehension:
+		return c.comprehension(objectOf, v.Body, v.Key, v.Value)
 	}
-	return expression{}, false // an object comprehension too: two values for a key are an error that ends everything
+	return expression{}, false
 }
 
-func (c *queryCompiler) comprehension(kind expressionKind, body ast.Body, head *ast.Term) (expression, bool) {
+func (c *queryCompiler) comprehension(kind expressionKind, body ast.Body, head ...*ast.Term) (expression, bool) {
 	e := expression{kind: kind}
 	var ok bool
 	if e.body, ok = c.body(body); !ok {
 		return e, false
 	}
-	e.parts, ok = c.expressions([]*ast.Term{head})
+	e.parts, ok = c.expressions(head)
 	return e, ok
 }
 
@@ -363,9 +392,6 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 		case (rule.Head.RuleKind() == ast.MultiValue) != d.set, len(rule.Head.Args) != arity, !rule.Head.Ref().IsGround():
 			return nil, 0
 		case rule.Default:
-			if arity > 0 {
-				return nil, 0
-			}
 			d.otherwise = rule.Head.Value
 			continue
 		}
@@ -379,19 +405,21 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 		}
 		d.chains = append(d.chains, chain)
 	}
-	if !d.set && len(d.chains) > 1 && !d.alike() {
-		return nil, 0
-	}
+	d.alike = !d.set && alike(d.chains)
 	return d, arity
 }
 
-// alike reports whether all branches have one value: the order of definitions
-// means nothing.
-func (d *definition) alike() bool {
-	first := d.chains[0][0].value
-	for _, chain := range d.chains {
+// alike reports whether all branches have the same constant value.
+func alike(chains [][]branch) bool {
+	var first *ast.Term
+	for _, chain := range chains {
 		for _, b := range chain {
-			if b.value.kind != isConstant || first.kind != isConstant || !b.value.constant.Equal(first.constant) {
+			switch {
+			case b.value.kind != isConstant:
+				return false
+			case first == nil:
+				first = b.value.constant
+			case !first.Equal(b.value.constant):
 				return false
 			}
 		}

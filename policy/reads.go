@@ -83,10 +83,16 @@ type read struct {
 	rule *ast.Rule
 	// ref is the reference into input; nil where input stands alone.
 	ref ast.Ref
+	// of parentReads: what the rule has in place of ref, and what it does with it.
+	spelt ast.Value
+	use   parentUse
 }
 
 // ofParent reports whether the read is of the resolved object.
 func (rd *read) ofParent() bool { return len(rd.path) > 0 && rd.path[0] == "parent" }
+
+// derived reports whether the rule reads ref through a variable.
+func (rd *read) derived() bool { return rd.spelt == nil || rd.ref.Compare(rd.spelt) != 0 }
 
 // ruleFacts is what one compiled rule does by itself.
 type ruleFacts struct {
@@ -243,6 +249,7 @@ func groundPath(ref ast.Ref) (path []string, open bool) {
 type closure struct {
 	paths  pathSet
 	reads  []read
+	parent []read // parentReads
 	impure []string
 	rules  []*ast.Rule
 }

@@ -94,24 +94,37 @@ func (o *operand) wild() bool { return slices.Contains(o.path, nil) }
 const maxResidualBodies = 256
 
 // simpleBuiltins are the builtins that are called here. Their results depend
-// on their operands alone, and they need nothing of an evaluation's context.
-var simpleBuiltins = map[string]bool{
-	ast.Equal.Name: true, ast.NotEqual.Name: true, ast.LessThan.Name: true, ast.LessThanEq.Name: true,
-	ast.GreaterThan.Name: true, ast.GreaterThanEq.Name: true, ast.Member.Name: true,
-	ast.StartsWith.Name: true, ast.EndsWith.Name: true, ast.Contains.Name: true,
-	ast.Lower.Name: true, ast.Upper.Name: true, ast.TrimSpace.Name: true, ast.Count.Name: true,
-	ast.IsNull.Name: true, ast.IsString.Name: true, ast.IsNumber.Name: true, ast.IsBoolean.Name: true,
-	ast.IsArray.Name: true, ast.IsObject.Name: true, ast.IsSet.Name: true, ast.TypeNameBuiltin.Name: true,
-	ast.MemberWithKey.Name: true, ast.RegexMatch.Name: true, ast.GlobMatch.Name: true,
-	ast.Trim.Name: true, ast.TrimLeft.Name: true, ast.TrimRight.Name: true, ast.TrimPrefix.Name: true, ast.TrimSuffix.Name: true,
-	ast.Split.Name: true, ast.Substring.Name: true, ast.IndexOf.Name: true, ast.FormatInt.Name: true, ast.ToNumber.Name: true,
-	ast.Plus.Name: true, ast.Minus.Name: true, ast.Multiply.Name: true, ast.Divide.Name: true, ast.Rem.Name: true,
-	ast.Abs.Name: true, ast.Round.Name: true, ast.Ceil.Name: true, ast.Floor.Name: true,
-	ast.Sum.Name: true, ast.Max.Name: true, ast.Min.Name: true, ast.Sort.Name: true,
-	ast.And.Name: true, ast.Or.Name: true, ast.Intersection.Name: true, ast.Union.Name: true,
-	ast.ArrayConcat.Name: true, ast.ObjectGet.Name: true, ast.ObjectKeys.Name: true,
-	ast.ParseRFC3339Nanos.Name: true,
-}
+// on their operands alone, and they need no more of an evaluation's context than
+// that it can be cancelled. With time.now_ns a rule is evaluated by a query.
+var simpleBuiltins = func() map[string]bool {
+	out := map[string]bool{}
+	for _, name := range strings.Fields(`
+		eq neq lt lte gt gte equal internal.member_2 internal.member_3 internal.template_string
+		plus minus mul div rem abs round ceil floor bits.or bits.and bits.negate bits.xor bits.lsh bits.rsh
+		and or minus intersection union count sum product max min sort
+		array.concat array.flatten array.slice array.reverse
+		object.get object.keys object.union object.union_n object.remove object.filter object.subset
+		json.filter json.remove json.marshal json.unmarshal json.is_valid
+		is_null is_string is_number is_boolean is_array is_object is_set type_name to_number
+		startswith endswith contains lower upper trim_space trim trim_left trim_right trim_prefix trim_suffix
+		split strings.split_n substring indexof indexof_n format_int concat replace strings.replace_n strings.count strings.reverse
+		strings.any_prefix_match strings.any_suffix_match sprintf
+		regex.match regex.is_valid regex.find_n regex.split regex.replace regex.find_all_string_submatch_n glob.match glob.quote_meta
+		numbers.range units.parse units.parse_bytes uuid.parse semver.is_valid semver.compare
+		base64.encode base64.decode base64.is_valid base64url.encode base64url.encode_no_pad base64url.decode
+		hex.encode hex.decode urlquery.encode urlquery.decode uri.parse uri.is_valid
+		crypto.md5 crypto.sha1 crypto.sha256 crypto.hmac.md5 crypto.hmac.sha1 crypto.hmac.sha256 crypto.hmac.sha512 crypto.hmac.equal
+		net.cidr_contains net.cidr_intersects net.cidr_is_valid graph.reachable
+		time.now_ns time.parse_ns time.parse_rfc3339_ns time.parse_duration_ns time.format time.date time.clock time.weekday
+		time.add_date time.diff`) {
+		out[name] = true
+	}
+	return out
+}()
+
+// clock is the one builtin that is called here although it depends on more than
+// its operands: one call of Judge has one time, as one evaluation of OPA has.
+const clock = "time.now_ns"
 
 // residual returns what remains of a class once all but the object is known.
 func (s *session) residual(c objectClass) (*residual, error) {
@@ -142,16 +155,16 @@ func (s *session) residual(c objectClass) (*residual, error) {
 // whole evaluates a rule partially where that means the same, and else takes
 // the rule as it is.
 func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
-	if !c.single {
+	if c.opaque {
 		return &residual{opaque: true}, nil
 	}
-	if !c.scans {
+	if c.single && !c.scans {
 		r, err := k.partial(body)
 		if err != nil || !r.opaque && (!c.entangled || r.plain) {
 			return r, err
 		}
 	}
-	k.support, k.depth = nil, 0
+	k.support, k.depth, k.asWritten = nil, 0, true
 	q := k.query(body)
 	if q == nil {
 		return &residual{opaque: true}, nil
@@ -199,6 +212,8 @@ type residualCompiler struct {
 	nested  int             // partial evaluations so far
 	support map[string][]*ast.Rule
 	depth   int
+	// asWritten says that the rules are not what partial evaluation left.
+	asWritten bool
 }
 
 // compile returns an opaque residual for what it does not understand. Errors
@@ -414,7 +429,7 @@ func (k *residualCompiler) call(e *residualExpr, expr *ast.Expr, terms []*ast.Te
 		return len(e.args) == 2
 	}
 	b := ast.BuiltinMap[name]
-	if b == nil || !simpleBuiltins[name] {
+	if b == nil || !simpleBuiltins[name] || name == clock {
 		return false
 	}
 	e.builtin = topdown.GetBuiltin(name)
@@ -460,16 +475,13 @@ var parentRef = ast.InputRootRef.Append(ast.StringTerm("parent"))
 // only, such as input.parent.public.
 func parentTruths(c *closure) map[string]bool {
 	out := map[string]bool{}
-	for _, rd := range c.reads {
-		if !rd.ofParent() {
-			continue
-		}
+	for _, rd := range c.parent {
 		key := joinPath(ast.NewTerm(rd.ref))
 		before, seen := out[key]
 		alone := false
-		if rd.expr != nil {
+		if rd.expr != nil && rd.spelt != nil {
 			t, ok := rd.expr.Terms.(*ast.Term)
-			alone = ok && t.Value.Compare(rd.ref) == 0
+			alone = ok && t.Value.Compare(rd.spelt) == 0
 		}
 		out[key] = alone && (before || !seen)
 	}
@@ -494,18 +506,18 @@ func joinPath(t *ast.Term) string {
 }
 
 // holds decides for one object. It sets doubt where only OPA can tell.
-func (r *residual) holds(parent ast.Value, doubt *bool) bool {
+func (r *residual) holds(parent ast.Value, ctx *topdown.BuiltinContext, doubt *bool) bool {
 	for i := range r.bodies {
-		if r.bodies[i].holds(parent, doubt) {
+		if r.bodies[i].holds(parent, ctx, doubt) {
 			return true
 		}
 	}
 	return false
 }
 
-func (b residualBody) holds(parent ast.Value, doubt *bool) bool {
+func (b residualBody) holds(parent ast.Value, ctx *topdown.BuiltinContext, doubt *bool) bool {
 	for i := range b {
-		if b[i].holds(parent, doubt) == b[i].negated {
+		if b[i].holds(parent, ctx, doubt) == b[i].negated {
 			return false
 		}
 	}
@@ -513,36 +525,36 @@ func (b residualBody) holds(parent ast.Value, doubt *bool) bool {
 }
 
 // holds leaves negation to the caller.
-func (e *residualExpr) holds(parent ast.Value, doubt *bool) bool {
+func (e *residualExpr) holds(parent ast.Value, ctx *topdown.BuiltinContext, doubt *bool) bool {
 	switch e.kind {
 	case exprEither:
 		for i := range e.either {
-			if e.either[i].holds(parent, doubt) {
+			if e.either[i].holds(parent, ctx, doubt) {
 				return true
 			}
 		}
 		return false
 	case exprAll:
-		return e.all.holds(parent, doubt)
+		return e.all.holds(parent, ctx, doubt)
 	case exprQuery:
-		return e.query.holds(parent, doubt)
+		return e.query.holds(parent, ctx, doubt)
 	}
 	var buf [3]*ast.Term
-	return e.each(parent, buf[:0], doubt)
+	return e.each(parent, buf[:0], ctx, doubt)
 }
 
 // each resolves the operands from the first on, and tries each element that
 // one ranges over.
-func (e *residualExpr) each(parent ast.Value, values []*ast.Term, doubt *bool) bool {
+func (e *residualExpr) each(parent ast.Value, values []*ast.Term, ctx *topdown.BuiltinContext, doubt *bool) bool {
 	if len(values) == len(e.args) {
-		return e.test(values, doubt)
+		return e.test(values, ctx, doubt)
 	}
 	o := &e.args[len(values)]
 	if o.constant != nil {
-		return e.each(parent, append(values, o.constant), doubt)
+		return e.each(parent, append(values, o.constant), ctx, doubt)
 	}
 	return eachValue(parent, o.path, func(v ast.Value) bool {
-		return e.each(parent, append(values, &ast.Term{Value: v}), doubt)
+		return e.each(parent, append(values, &ast.Term{Value: v}), ctx, doubt)
 	})
 }
 
@@ -577,7 +589,7 @@ func eachElement(v ast.Value, visit func(*ast.Term) bool) bool {
 	return false
 }
 
-func (e *residualExpr) test(values []*ast.Term, doubt *bool) bool {
+func (e *residualExpr) test(values []*ast.Term, ctx *topdown.BuiltinContext, doubt *bool) bool {
 	switch e.kind {
 	case exprTruth:
 		ok := !ast.Boolean(false).Equal(values[0].Value)
@@ -590,20 +602,19 @@ func (e *residualExpr) test(values []*ast.Term, doubt *bool) bool {
 	if e.output {
 		operands = values[:len(values)-1]
 	}
-	ok := false
-	err := e.builtin(topdown.BuiltinContext{}, operands, func(result *ast.Term) error {
-		if e.output {
-			ok = result.Equal(values[len(values)-1])
-		} else {
-			ok = !ast.Boolean(false).Equal(result.Value)
-		}
-		return nil
-	})
-	return ok && err == nil
+	result := callBuiltin(e.builtin, ctx, operands, doubt)
+	switch {
+	case result == nil:
+		return false
+	case e.output:
+		return result.Equal(values[len(values)-1])
+	}
+	return !ast.Boolean(false).Equal(result.Value)
 }
 
-// single reports whether a rule can be evaluated here: no rule that depends on the
-// object can have two values, which OPA refuses. scans says that one ranges over
+// single reports whether a rule can be evaluated partially: no rule that depends on
+// the object can have two values, which OPA refuses and partial evaluation does not
+// see. scans says that one ranges over
 // the policy's data, of which partial evaluation would make a condition for each
 // entry.
 func (a *analyser) single(c *closure) (single, scans, entangled bool) {
@@ -652,7 +663,7 @@ func entangles(rules map[*ast.Rule]bool) bool {
 				bound = bound || x.IsEquality() && changing(x.Operand(0)) && changing(x.Operand(1))
 			case *ast.Not, *ast.Every, *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
 				negates = true
-			case *ast.LogicalOr:
+			case *ast.LogicalOr, *ast.LogicalAnd:
 				either = true
 			case ast.Var:
 				bound = bound || x != ast.InputRootDocument.Value && x != ast.DefaultRootDocument.Value

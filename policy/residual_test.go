@@ -35,6 +35,14 @@ default rank := 1
 
 rank := input.parent.size if input.parent.public
 
+default band := "none"
+
+band := "gold" if input.parent.size > 10
+
+band := "silver" if input.parent.size == 10
+
+tags[tag] := i if some i, tag in input.parent.tags
+
 names contains tag if { some tag in input.parent.tags; tag != "a" }
 
 `
@@ -75,8 +83,22 @@ names contains tag if { some tag in input.parent.tags; tag != "a" }
 		{"o := input.parent.ownerId\n\tnot same(o)", ""},
 		{"substring(upper(input.parent.ownerId), 0, 1) == \"A\"", ""},
 		{"input.subject.authenticated\n}\n\nallow.Post.title if {\n\to := input.parent.ownerId\n\tnot same(o)", "always"},
-		{"time.now_ns() > input.parent.size", "opaque"},
-		{"json.unmarshal(input.parent.ownerId).a == 1", "opaque"},
+		{"time.now_ns() > input.parent.size", ""},
+		{"not time.now_ns() < input.parent.size", ""},
+		{"json.unmarshal(input.parent.ownerId).a == 1", ""},
+		{"sprintf(\"user:%v\", [input.parent.ownerId]) in input.subject.scopes", ""},
+		{"$\"user:{input.parent.ownerId}\" in input.subject.scopes", ""},
+		{"[_, domain] := split(input.parent.ownerId, \"@\")\n\tdomain == \"a.org\"", ""},
+		{"replace(concat(\"-\", [input.parent.ownerId, \"x\"]), \"-\", \"\") == \"7x\"", ""},
+		{"band in {\"gold\", \"silver\"}", ""},
+		{"is_owner or \"7\" in input.subject.roles", ""},
+		{"input.parent.public and not is_owner", ""},
+		{"o := {\"owner\": input.parent.ownerId, \"size\": input.parent.size}\n\to.owner == input.subject.id", ""},
+		{"input.subject.id in {input.parent.ownerId, input.parent.id}", ""},
+		{"{r.id: r.size | some r in input.parent.readers}[input.subject.id] > 2", ""},
+		{"tags[input.subject.id] == 1", "opaque"},
+		{"walk(input.parent.tags, [_, input.subject.id])", "opaque"},
+		{"rand.intn(input.parent.ownerId, 2) == 1", "opaque"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			f := decisionFile{ParentNonNull: "accept", Schema: `type Query { post: Post }
