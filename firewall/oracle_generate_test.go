@@ -58,7 +58,34 @@ func (r rule) reads() (paths [][]string) {
 	if helperOfLevel.MatchString(r.text) {
 		paths = append(paths, []string{"level"})
 	}
+	for condition, more := range readThrough {
+		if strings.Contains(r.text, condition) {
+			for _, path := range more {
+				paths = append(paths, strings.Split(path, "."))
+			}
+		}
+	}
 	return paths
+}
+
+// readThrough are the conditions that read objects through a variable or a function,
+// with the paths that they read so.
+var readThrough = map[string][]string{
+	"some doc in input.parent.docs; doc.level > 3":                                   {"docs.level"},
+	"some doc in input.parent.docs; not doc.public":                                  {"docs.public"},
+	"count(input.parent.docs) > 0; every doc in input.parent.docs { doc.level < 4 }": {"docs.level"},
+	"input.subject.id in {doc.id | some doc in input.parent.docs}":                   {"docs.id"},
+	"best := input.parent.best; best.level > 1":                                      {"best.level"},
+	"leads(input.parent)":     {"best.level"},
+	"not leads(input.parent)": {"best.level"},
+	"some result in input.parent.results; result.level > 2; not two(result.level)":             {"results.level"},
+	"owner := input.parent.owner; leads(owner)":                                                {"owner.best.level"},
+	"leads(input.parent.owner)":                                                                {"owner.best.level"},
+	"some row in input.parent.related; some node in row; node.label != null":                   {"related.label"},
+	"some item in input.parent.items; item.kind == \"A\"; item.level > 1":                      {"items.kind", "items.level"},
+	"some i, item in input.parent.items; i < 2; high(item.owner.level)":                        {"items.owner.level"},
+	"count([1 | some item in input.parent.items; item.kind != \"A\"; item.price > 2]) == 1":    {"items.kind", "items.price"},
+	"user := input.parent.user; doc := input.parent.doc; user.level < doc.level; user != null": {"user.level", "doc.level"},
 }
 
 var parentPath = regexp.MustCompile(`input\.parent\.([a-z]+(?:\[_\])?(?:\.[a-z]+)*)`)
@@ -87,9 +114,20 @@ rank := input.parent.level if input.parent.level > 1
 top if input.parent.level >= 3
 
 two(n) if n == 2
+
+leads(user) if {
+	best := user.best
+	best.level > 1
+}
+
+band := "top" if input.parent.level > 3
+
+band := "low" if input.parent.level < 2
+
+default band := "middle"
 `
 
-var helperOfLevel = regexp.MustCompile(`\b(grade|rank|top)\b`)
+var helperOfLevel = regexp.MustCompile(`\b(grade|rank|top|band)\b`)
 
 // generator makes policies and operations.
 type generator struct {
@@ -114,14 +152,23 @@ var parentConditions = map[string][]string{
 	"User": {"input.parent.level > 2", "high(input.parent.level)", `input.parent.email != null`, "input.parent.email == null", "count(input.parent.tags) > 1",
 		"input.parent.best.level > 1", "not input.parent.best.id", "input.parent.id == input.subject.id", "some tag in input.parent.tags; contains(tag, \"1\")", "not input.parent.label",
 		"best := input.parent.best.level; not two(best)", "count(input.parent.tags) > 0; every tag in input.parent.tags { not contains(tag, \"2\") }",
-		`count([tag | tag := input.parent.tags[_]; contains(tag, "3")]) == 0`, `grade == "low"`, `grade != "low"`, "rank < 3", "not top", `not grade == "top"`},
+		`count([tag | tag := input.parent.tags[_]; contains(tag, "3")]) == 0`, `grade == "low"`, `grade != "low"`, "rank < 3", "not top", `not grade == "top"`,
+		"some doc in input.parent.docs; doc.level > 3", "some doc in input.parent.docs; not doc.public", "count(input.parent.docs) > 1", "input.parent.best != null",
+		"count(input.parent.docs) > 0; every doc in input.parent.docs { doc.level < 4 }", "input.subject.id in {doc.id | some doc in input.parent.docs}", "not input.parent.best", "best := input.parent.best; best.level > 1",
+		"leads(input.parent)", "not leads(input.parent)", "some result in input.parent.results; result.level > 2; not two(result.level)",
+		`band in {"top", "middle"}`, `sprintf("%s-%v", [input.parent.id, input.parent.level]) == "1-3"`, `not sprintf("%v", [input.parent.best.level]) in {"1", "2"}`, "time.now_ns() > input.parent.level", `concat("", input.parent.tags) != ""`},
 	"Doc": {"input.parent.public", "not input.parent.public", "input.parent.owner.id == input.subject.id", "high(input.parent.level)", "high(input.parent.owner.level)",
 		`input.parent.ref.label != null`, "input.parent.owner.best.level > 1", "input.parent.score > 20", "owner := input.parent.owner.level; not two(owner)", "not high(input.parent.owner.best.level)",
-		"rank != 0", `grade == "low"`, `regex.match("[1-4]", input.parent.owner.id)`, "input.parent.level * 2 > input.parent.owner.level"},
+		"rank != 0", `grade == "low"`, `regex.match("[1-4]", input.parent.owner.id)`, "input.parent.level * 2 > input.parent.owner.level",
+		"owner := input.parent.owner; leads(owner)", "leads(input.parent.owner)", "some row in input.parent.related; some node in row; node.label != null", "count(input.parent.related) == 2",
+		`band != "low"`, "input.parent.public and not high(input.parent.level)", `$"{input.parent.owner.level}" == "2"`, `input.parent.level in {input.parent.owner.level, 1}`},
 	"Wrap": {"input.parent.user.level > 1", "high(input.parent.doc.level)", "contains(input.parent.value, \"2\")", "count([i | i := input.parent.items[_].level]) > 1", "input.parent.items[_].level > 3",
 		"level := input.parent.user.level; count([1 | level == 2]) == 0",
-		"count({level | level := input.parent.items[_].level; not two(level)}) == 1"},
-	"Item": {`input.parent.kind == "A"`, "input.parent.owner.level > 1", "input.parent.price > 2", "high(input.parent.level)", "input.parent.price == null", "not top", "rank < 2", `lower(input.parent.kind) == "a"`, "price := input.parent.price; not price == null"},
+		"count({level | level := input.parent.items[_].level; not two(level)}) == 1",
+		"some item in input.parent.items; item.kind == \"A\"; item.level > 1", "some i, item in input.parent.items; i < 2; high(item.owner.level)",
+		"count([1 | some item in input.parent.items; item.kind != \"A\"; item.price > 2]) == 1", "user := input.parent.user; doc := input.parent.doc; user.level < doc.level; user != null", "is_null(input.parent.user)"},
+	"Item": {`input.parent.kind == "A"`, "input.parent.owner.level > 1", "input.parent.price > 2", "high(input.parent.level)", "input.parent.price == null", "not top", "rank < 2", `lower(input.parent.kind) == "a"`, "price := input.parent.price; not price == null",
+		`replace(input.parent.kind, "A", "B") == "B"`, `{"A": 1, "B": input.parent.level}[input.parent.kind] > 1`, "input.parent.owner == null"},
 }
 
 // condition returns the body of an allow rule, or "" for true.
