@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -62,6 +63,9 @@ func (x *exchange) batch(ctx context.Context, m *gqlhttp.Message, payer *holder)
 			x.refuseCall(x.record(), refuse(StageGuard, errTooLarge))
 			return
 		}
+	}
+	if slices.ContainsFunc(calls, func(b batched) bool { return b.verdict != nil && b.verdict.readsSubject }) {
+		setPrivate(x.w.Header())
 	}
 	x.g.cors.Decorate(x.w.Header(), x.r)
 	_ = gqlhttp.WriteBody(x.w, http.StatusOK, x.accept, append(body, ']'))

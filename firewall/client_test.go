@@ -487,3 +487,40 @@ func TestMemoryPerRequest(t *testing.T) {
 		t.Errorf("each request holds %d KiB, its body has %d KiB", each>>10, len(body)>>10)
 	}
 }
+
+// Preflights that pass (cors: upstream) are among limits.in_flight: a flood of
+// them reaches no further than one of requests.
+func TestPassedPreflightsAreAdmitted(t *testing.T) {
+	back := newStuck()
+	g := behind(t, back.ServeHTTP, func(c *firewall.Config) { c.Limits.InFlight, c.CORS.Upstream = 1, true })
+	transport := &http.Transport{DisableKeepAlives: true}
+	preflight := func() (int, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+g.address+"/graphql", http.NoBody)
+		if err != nil {
+			return 0, err
+		}
+		r.Header.Set("Origin", "https://app.example")
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		res, err := transport.RoundTrip(r)
+		if err != nil {
+			return 0, err
+		}
+		return res.StatusCode, res.Body.Close()
+	}
+	first := make(chan int, 1)
+	go func() {
+		status, err := preflight()
+		if err != nil {
+			t.Error(err)
+		}
+		first <- status
+	}()
+	<-back.entered
+	if status, err := preflight(); err != nil || status != http.StatusServiceUnavailable {
+		t.Errorf("the second preflight got %d, %v", status, err)
+	}
+	close(back.leave)
+	if status := <-first; status != http.StatusOK || back.inside.Load() != 1 {
+		t.Errorf("the first got %d; the backend saw %d", status, back.inside.Load())
+	}
+}

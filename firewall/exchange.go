@@ -16,6 +16,7 @@ import (
 	"github.com/graphward/graphward/cost/budget"
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
+	"github.com/graphward/graphward/firewall/identity"
 	"github.com/graphward/graphward/jsonscan"
 	"github.com/graphward/graphward/policy"
 	"github.com/graphward/graphward/schema"
@@ -81,13 +82,19 @@ func (a *reply) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *reply) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// preflight answers a CORS preflight, or lets it pass where the config says so.
+// preflight answers a CORS preflight, or lets it pass where the config says so:
+// then it is a request of nobody known among limits.in_flight.
 func (x *exchange) preflight() bool {
 	if !gqlhttp.IsPreflight(x.r) {
 		return false
 	}
 	if x.g.cors.PassThrough() {
-		x.passPreflight()
+		if !x.stop(StageAdmit, x.f.enter(x.r.Context(), x.g)) {
+			defer x.f.leave()
+			if !x.stop(StageAdmit, x.f.roomFor(x.g, &identity.Identity{})) {
+				x.passPreflight()
+			}
+		}
 		return true
 	}
 	return x.g.cors.ServePreflight(x.w, x.r)

@@ -112,7 +112,9 @@ func (f *Firewall) Explain(ctx context.Context, q ExplainRequest) (*Explanation,
 	e := &Explanation{Fields: []ExplainedField{}, Verdict: ExplainedVerdict{Refusals: []ExplainedRefusal{}}}
 	who, err := g.explained(ctx, &q)
 	if err != nil {
-		e.refused(refuse(StageIdentify, err), &e.Verdict.Refusals)
+		r := refuse(StageIdentify, err)
+		e.refused(r, &e.Verdict.Refusals)
+		e.Error = r.Message
 		return e, nil
 	}
 	e.Budget = ExplainedBudget{Client: who.identity.Client.Name, Tier: who.tier}
@@ -139,8 +141,8 @@ func (f *Firewall) Explain(ctx context.Context, q ExplainRequest) (*Explanation,
 	if e.Verdict.Allowed = len(e.Verdict.Refusals) == 0; e.Verdict.Allowed {
 		e.Forwarded = v.forwarded()
 	}
-	if v == nil && e.Error == "" && len(j.refusals) > 0 {
-		e.Error = j.refusals[0].Message
+	if n := len(j.refusals); e.Cost == nil && e.Error == "" && n > 0 {
+		e.Error = j.refusals[n-1].Message
 	}
 	return e, nil
 }

@@ -208,6 +208,13 @@ func (x *exchange) settleFailed(ctx context.Context, err error) {
 	x.f.settle(ctx, &x.held, actual, x.last)
 }
 
+// setPrivate keeps an answer from all caches.
+func setPrivate(h http.Header) {
+	if !mutated("private answers") {
+		gqlhttp.SetPrivate(h)
+	}
+}
+
 // head writes the answer's header section.
 func (x *exchange) head(v *verdict, out *upstreamAnswer, altered bool) {
 	h := x.w.Header()
@@ -215,8 +222,8 @@ func (x *exchange) head(v *verdict, out *upstreamAnswer, altered bool) {
 	if mutated("response headers") {
 		maps.Copy(h, out.Header)
 	}
-	if (altered || v.readsSubject) && !mutated("private answers") {
-		gqlhttp.SetPrivate(h)
+	if altered || v.readsSubject {
+		setPrivate(h)
 	} else {
 		gqlhttp.AddVary(h, "Authorization", "Accept")
 	}

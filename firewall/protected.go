@@ -38,6 +38,7 @@ func (x *exchange) local(ctx context.Context, v *verdict) {
 		return
 	}
 	h := x.w.Header()
+	setPrivate(h)
 	x.rateHeaders(h)
 	x.g.cors.Decorate(h, x.r)
 	rec.Cost.Settled = x.g.route.guard.priced // nothing was asked for, so nothing was spent

@@ -44,7 +44,7 @@ type Refusal struct {
 	Status  int // under application/graphql-response+json; gqlhttp.StatusFor gives the legacy one
 	Message string
 	Stage   Stage
-	// RetryAfter is 0 where trying again is pointless.
+	// RetryAfter is above 0 for 429 and OVERLOADED, else 0.
 	RetryAfter time.Duration
 	// Challenge is the WWW-Authenticate value of a 401.
 	Challenge string
@@ -162,6 +162,11 @@ func (r *Refusal) within(err error) bool { return err != nil && (r.found(err) ||
 
 func refuseExceeded(r *Refusal, e *budget.ExceededError) {
 	r.Exceeded, r.RetryAfter = e, e.RetryAfter
+	if r.RetryAfter <= 0 {
+		// More than a full bucket holds. Waiting does not help, but a client
+		// that is told nothing comes back at once.
+		r.RetryAfter = max(e.Window.Per, time.Second)
+	}
 	r.Code, r.Message = exceededCode(e), "The budget is used up, try again later"
 	if e.Window.Slots() {
 		r.Message = "Too many requests at once"

@@ -3,6 +3,7 @@ package firewall
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -81,7 +82,7 @@ func (c *Config) Validate() []Problem {
 }
 
 func (c *Config) validateListeners(v *validation) {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if !hostPort(c.Listen) {
 		v.add("listen", "%q is not host:port", c.Listen)
 	}
 	if !strings.HasPrefix(c.Path, "/") {
@@ -117,7 +118,7 @@ func (c *Config) validateListeners(v *validation) {
 	}
 	v.oneOf("tls.client_auth", c.TLS.ClientAuth, "off", "optional", "required")
 	if a := c.Admin; a.Listen != "" {
-		if _, _, err := net.SplitHostPort(a.Listen); err != nil {
+		if !hostPort(a.Listen) {
 			v.add("admin.listen", "%q is not host:port", a.Listen)
 		} else if a.Listen == c.Listen {
 			v.add("admin.listen", "must differ from listen: operators and clients never share a listener")
@@ -134,6 +135,14 @@ func (c *Config) validateListeners(v *validation) {
 	if c.Limits.Queue > 0 && c.Timeouts.Queue >= c.Timeouts.Body {
 		v.add("timeouts.queue", "must be shorter than timeouts.body (%v), which runs while a request waits", c.Timeouts.Body.Std())
 	}
+}
+
+func hostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	return err == nil
 }
 
 func loopback(hostport string) bool {
@@ -190,7 +199,7 @@ func (v *validation) endpoint(path, address string) {
 	}
 }
 
-func (v *validation) headerName(path, name string) {
+func (v *validation) headerName(path, name string) (ok bool) {
 	valid := name != ""
 	for i := 0; i < len(name); i++ {
 		if b := name[i]; b <= ' ' || b >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", b) >= 0 {
@@ -199,12 +208,14 @@ func (v *validation) headerName(path, name string) {
 	}
 	if !valid {
 		v.add(path, "%q is not a header name", name)
-		return
+		return false
 	}
 	switch http.CanonicalHeaderKey(name) {
 	case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Te", "Trailer":
 		v.add(path, "%s belongs to the connection and cannot be set or removed", name)
+		return false
 	}
+	return true
 }
 
 func (c *Config) validateSources(v *validation) {
@@ -252,8 +263,8 @@ func (c *Config) validateSources(v *validation) {
 	c.validateManifests(v)
 	c.validateTierName(v, "operations.unregistered.tier", o.Unregistered.Tier)
 	v.shape("operations.unregistered.limits", o.Unregistered.Limits, c.Limits.ShapeLimits)
-	if o.Unregistered.Cost.Max < 0 {
-		v.add("operations.unregistered.cost.max", "must not be negative")
+	if !finite(o.Unregistered.Cost.Max) {
+		v.add("operations.unregistered.cost.max", "must be a number of 0 or more")
 	}
 }
 
@@ -333,13 +344,17 @@ func (c *Config) validateLimits(v *validation) {
 	}
 }
 
+// finite reports whether n is a number of 0 or more: YAML has .nan, which no
+// comparison refuses, and .inf, which is no limit.
+func finite(n float64) bool { return n >= 0 && !math.IsInf(n, 1) }
+
 func (c *Config) validateCost(v *validation) {
-	if c.Cost.Max <= 0 {
-		v.add("cost.max", "must be greater than 0")
+	if !finite(c.Cost.Max) || c.Cost.Max == 0 {
+		v.add("cost.max", "must be greater than 0: there is no unlimited")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Cost.MaxByKind)) {
 		v.oneOf("cost.max_by_kind."+kind, kind, "query", "mutation")
-		if n := c.Cost.MaxByKind[kind]; n <= 0 || n > c.Cost.Max {
+		if n := c.Cost.MaxByKind[kind]; !(n > 0 && n <= c.Cost.Max) {
 			v.add("cost.max_by_kind."+kind, "%g must be above 0 and at most cost.max (%g): it can only lower it", n, c.Cost.Max)
 		}
 	}
@@ -384,8 +399,8 @@ func (c *Config) validateBudgets(v *validation) {
 		if t.InFlight < 0 {
 			v.add(path+".in_flight", "must not be negative")
 		}
-		if t.MaxCost < 0 {
-			v.add(path+".max_cost", "must not be negative")
+		if !finite(t.MaxCost) {
+			v.add(path+".max_cost", "must be a number of 0 or more")
 		}
 		v.shape(path+".limits", t.Limits, c.Limits.ShapeLimits)
 	}
@@ -421,6 +436,9 @@ func (c *Config) validateResponses(v *validation) {
 		}
 	}
 	for i, h := range c.CSRF.Headers {
-		v.headerName(fmt.Sprintf("csrf.headers[%d]", i), h)
+		path := fmt.Sprintf("csrf.headers[%d]", i)
+		if v.headerName(path, h) && !gqlhttp.ForcesPreflight(h) {
+			v.add(path, "%s may stand in a request of any page without a preflight, so it proves nothing", h)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func (c *Config) validateManifests(v *validation) {
 		v.only(m.remote(), path+".max_size", m.MaxSize != 0, "url and redis")
 		v.only(m.Client != "", path+".version", m.Version != "", "a client")
 		v.raised(path+".limits", m.Limits, c.Limits.ShapeLimits)
-		if m.Cost.Max < 0 || m.Cost.Max > 0 && m.Cost.Max < c.Cost.Max {
+		if !finite(m.Cost.Max) || m.Cost.Max > 0 && m.Cost.Max < c.Cost.Max {
 			v.add(path+".cost.max", "must be above cost.max (%v): a manifest can only raise it", c.Cost.Max)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -314,6 +315,29 @@ func preflighted(h http.Header, names []string) bool {
 		}
 	}
 	return false
+}
+
+// ForcesPreflight reports whether a browser asks before it sends a header of this
+// name across origins: false for those that a page may set as it likes (Fetch
+// section 2.2.2) and those that browsers set by themselves.
+func ForcesPreflight(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	for _, prefix := range []string{"Sec-", "Proxy-", "Access-Control-"} {
+		if strings.HasPrefix(name, prefix) {
+			return false
+		}
+	}
+	return !slices.Contains(unasked, name)
+}
+
+// unasked are the CORS-safelisted request headers, client hints among them, the
+// forbidden ones, and those of a browser's own cache and settings.
+var unasked = []string{
+	"Accept", "Accept-Language", "Content-Language", "Content-Type", "Range",
+	"Device-Memory", "Downlink", "Dpr", "Ect", "Rtt", "Save-Data", "Viewport-Width", "Width",
+	"Accept-Charset", "Accept-Encoding", "Connection", "Content-Length", "Cookie", "Cookie2", "Date", "Dnt", "Expect", "Host", "Keep-Alive",
+	"Origin", "Referer", "Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
+	"User-Agent", "Upgrade-Insecure-Requests", "Priority", "Purpose", "Cache-Control", "Pragma", "If-Modified-Since", "If-None-Match",
 }
 
 // parameters calls yield for each parameter of a query string. What parsers

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -326,6 +327,19 @@ func TestDecodeGET(t *testing.T) {
 }
 
 const csrfRefusal = "CSRF: a GET needs an Authorization header or one that forces a preflight, such as Apollo-Require-Preflight; or send a POST with application/json"
+
+func TestForcesPreflight(t *testing.T) {
+	for _, name := range append(slices.Clone(DefaultCSRFHeaders), "x-own", "Authorization", "x-requested-with") {
+		if !ForcesPreflight(name) {
+			t.Errorf("%s forces a preflight", name)
+		}
+	}
+	for _, name := range []string{"accept", "Content-Type", "content-language", "range", "origin", "COOKIE", "user-agent", "referer", "sec-fetch-site", "dpr", "if-none-match"} {
+		if ForcesPreflight(name) {
+			t.Errorf("%s forces no preflight", name)
+		}
+	}
+}
 
 func TestCSRFHeadersAreTheConfigs(t *testing.T) {
 	r := func() *http.Request {

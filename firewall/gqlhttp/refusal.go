@@ -134,12 +134,14 @@ func (f *Refusal) SetHeader(h http.Header, status int) {
 }
 
 // WriteBody writes an answer of the firewall's own making: not to be stored,
-// not to be sniffed.
+// not to be sniffed. What [SetPrivate] has set stays.
 func WriteBody(w http.ResponseWriter, status int, accept Accept, body []byte) error {
 	h := w.Header()
 	h["Content-Type"] = contentTypes[accept]
 	h["Content-Length"] = lengthValue(len(body))
-	h["Cache-Control"] = noStore
+	if h.Get("Cache-Control") != privateNoStore[0] {
+		h["Cache-Control"] = noStore
+	}
 	h["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(status)
 	_, err := w.Write(body)
