@@ -2,6 +2,7 @@ package configfile
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,5 +144,83 @@ func TestWatch(t *testing.T) {
 	}
 	if len(changed) > 0 {
 		t.Error("one change was told twice")
+	}
+}
+
+// A folder that was replaced as a whole is watched on, and so is the target of a link.
+func TestWatchFollows(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		begin func(dir string) error // makes dir/policies
+		next  func(dir string) error // changes what is there to "second"
+	}{
+		{"replaced", func(dir string) error {
+			return os.Mkdir(filepath.Join(dir, "policies"), 0o755)
+		}, func(dir string) error {
+			return errors.Join(os.RemoveAll(filepath.Join(dir, "policies")), os.Mkdir(filepath.Join(dir, "policies"), 0o755),
+				os.WriteFile(filepath.Join(dir, "policies", "p.rego"), []byte("second"), 0o644))
+		}},
+		{"link", func(dir string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(dir, "elsewhere", "real"), 0o755),
+				os.Symlink(filepath.Join("elsewhere", "real"), filepath.Join(dir, "policies")))
+		}, func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "elsewhere", "real", "p.rego"), []byte("second"), 0o644)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := c.begin(dir); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, "policies", "p.rego")
+			ctx, stop := context.WithCancel(t.Context())
+			seen, done := make(chan string, 100), make(chan error, 1)
+			var asked atomic.Int32
+			go func() {
+				done <- Watch(ctx, func() []string {
+					asked.Add(1)
+					return []string{filepath.Join(dir, "policies")}
+				}, func() {
+					text, _ := os.ReadFile(file)
+					seen <- string(text)
+				})
+			}()
+			const patience = time.Minute
+			for deadline := time.Now().Add(patience); asked.Load() < 2; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("nothing is watched")
+				}
+				if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			await := func(text string) {
+				t.Helper()
+				timer := time.NewTimer(patience)
+				defer timer.Stop()
+				for {
+					select {
+					case got := <-seen:
+						if got == text {
+							return
+						}
+					case <-timer.C:
+						t.Fatalf("%q was not seen", text)
+					}
+				}
+			}
+			if err := c.next(dir); err != nil {
+				t.Fatal(err)
+			}
+			await("second")
+			if err := os.WriteFile(file, []byte("third"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			await("third")
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -17,19 +18,17 @@ const settle = 200 * time.Millisecond
 // Watch calls changed, one call at a time, whenever a source of the
 // configuration has changed, until ctx is done. sources is asked again after
 // each call, since a new configuration may name other files. It watches folders,
-// because editors and Kubernetes replace files rather than write them.
+// because editors and Kubernetes replace files rather than write them, and where
+// a source is a link its target too.
 func Watch(ctx context.Context, sources func() []string, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	watched := map[string]bool{}
 	watch := func() {
-		for _, dir := range folders(sources()) {
-			if !watched[dir] {
-				watched[dir] = w.Add(dir) == nil
-			}
+		for _, dir := range folders(targets(sources())) {
+			_ = w.Add(dir) // also once more: a folder that was replaced has lost its watch
 		}
 	}
 	watch()
@@ -43,7 +42,7 @@ func Watch(ctx context.Context, sources func() []string, changed func()) error {
 			if !ok {
 				return nil
 			}
-			if e.Op != fsnotify.Chmod && concerns(sources(), e.Name) {
+			if e.Op != fsnotify.Chmod && concerns(targets(sources()), e.Name) {
 				timer.Reset(settle)
 			}
 		case _, ok := <-w.Errors:
@@ -53,10 +52,22 @@ func Watch(ctx context.Context, sources func() []string, changed func()) error {
 			// Events were lost: what they said is unknown, so look.
 			timer.Reset(settle)
 		case <-timer.C:
+			watch() // before the files are read, so that nothing is written unseen
 			changed()
 			watch()
 		}
 	}
+}
+
+// targets adds to the sources what they are links to.
+func targets(sources []string) []string {
+	out := slices.Clone(sources)
+	for _, s := range sources {
+		if target, err := filepath.EvalSymlinks(s); err == nil && target != filepath.Clean(s) {
+			out = append(out, target)
+		}
+	}
+	return out
 }
 
 // folders lists the folders to watch: those of the files, and every folder
