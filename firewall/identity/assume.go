@@ -10,7 +10,8 @@ import (
 // FromClaims returns the identity that a verified token with these claims would
 // have, for `graphward explain`: it maps claims and client as Authenticate does
 // and verifies nothing. issuer chooses among c.JWT; empty is the claim "iss",
-// else the first issuer. Nil claims are the anonymous identity, whatever
+// else the first issuer. Claims that no token may have are an *UnauthenticatedError; a
+// missing "sub" is none, so that roles can be tried alone. Nil claims are the anonymous identity, whatever
 // c.Anonymous says. client is what the client headers would name, and version
 // what they would say of it. Numbers may be float64 or json.Number.
 func FromClaims(c *Config, issuer string, claims map[string]any, client, version string) (*Identity, error) {
@@ -18,7 +19,7 @@ func FromClaims(c *Config, issuer string, claims map[string]any, client, version
 	if claims != nil {
 		var err error
 		if id, err = c.assume(issuer, claims); err != nil {
-			return nil, err
+			return nil, &UnauthenticatedError{Reason: err.Error(), Challenge: "Bearer"}
 		}
 	}
 	rule := newClientRule(c)
@@ -63,7 +64,11 @@ func (c *Config) assume(issuer string, claims map[string]any) (*Identity, error)
 		return nil, fmt.Errorf("no configured issuer is %q", issuer)
 	}
 	id := &Identity{Authenticated: true, Issuer: issuer, Method: MethodJWT, Claims: exact}
-	id.Subject, _ = exact["sub"].(string)
+	if _, given := exact["sub"]; given {
+		if id.Subject, err = subject(exact); err != nil {
+			return nil, err
+		}
+	}
 	m := newClaimMap(claimNames)
 	return id, m.apply(id)
 }
