@@ -64,7 +64,7 @@ func (x *exchange) batch(ctx context.Context, m *gqlhttp.Message, payer *holder)
 			return
 		}
 	}
-	if slices.ContainsFunc(calls, func(b batched) bool { return b.verdict != nil && b.verdict.readsSubject }) {
+	if slices.ContainsFunc(calls, func(b batched) bool { return b.refusal == nil && b.verdict.readsSubject }) {
 		setPrivate(x.w.Header())
 	}
 	x.g.cors.Decorate(x.w.Header(), x.r)

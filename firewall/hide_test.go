@@ -127,6 +127,24 @@ func TestDeniedFieldsAreUnknown(t *testing.T) {
 	}
 }
 
+// In a batch too.
+func TestDeniedFieldsAreUnknownInBatches(t *testing.T) {
+	decision := regexp.MustCompile(`"decision_id":"[^"]*"`)
+	f, _ := hiding(t, strings.ReplaceAll(hiddenSchema, "#", ""), "filter", false)
+	ask := func(field string) *httptest.ResponseRecorder {
+		w := askRaw(f, []byte(`[{"query":"{ `+field+` }"}]`), "application/json")
+		w.Body = bytes.NewBuffer(bytes.ReplaceAll(decision.ReplaceAll(w.Body.Bytes(), nil), []byte(field), nil))
+		return w
+	}
+	hidden, absent := ask("secret"), ask("absent")
+	if diff := cmp.Diff(absent.Body.String(), hidden.Body.String()); diff != "" || hidden.Code != absent.Code {
+		t.Errorf("status %d, want %d: %s", hidden.Code, absent.Code, diff)
+	}
+	if diff := cmp.Diff(absent.Header(), hidden.Header()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What only arguments decide is answered alike too, and an object rule's denial
 // with a text that is the same for all.
 func TestDeniedArgumentsAreUnknown(t *testing.T) {
@@ -183,6 +201,10 @@ func askHidden(t *testing.T, h http.Handler, text, accept string) *httptest.Resp
 	if err != nil {
 		t.Fatal(err)
 	}
+	return askRaw(h, body, accept)
+}
+
+func askRaw(h http.Handler, body []byte, accept string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/graphql", bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", accept)
