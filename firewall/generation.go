@@ -342,7 +342,9 @@ func (g *generation) openIdentity(ctx context.Context, o *options) error {
 		}
 		g.identity, g.release = a, func() { _ = a.Close() }
 	}
-	g.trusted = g.config.Identity.Proxies()
+	if g.trusted = g.config.Identity.Proxies(); mutated("trusted proxies") {
+		g.trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	}
 	return nil
 }
 
@@ -354,9 +356,13 @@ func (g *generation) prepare() (err error) {
 		MaxBody: int(c.Limits.Body), MaxURL: int(c.Limits.URL), MaxHeaders: int(c.Limits.Headers), MaxBatch: c.Limits.Batch,
 		BodyTime: bodyBounded, CSRFHeaders: c.CSRF.Headers, Extensions: c.Upstream.Extensions,
 	}
-	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: c.CORS.Origins,
+	origins := c.CORS.Origins
+	if mutated("origins") {
+		origins = []string{"*"}
+	}
+	g.cors, err = gqlhttp.NewCORS(gqlhttp.CORSOptions{Origins: origins,
 		Headers:     slices.Concat(c.CORS.Headers, c.CSRF.Headers, c.clientHeaders()),
-		Credentials: c.CORS.Credentials, MaxAge: c.CORS.MaxAge.Std(), Upstream: c.CORS.Upstream})
+		Credentials: c.CORS.Credentials && !mutated("origins"), MaxAge: c.CORS.MaxAge.Std(), Upstream: c.CORS.Upstream})
 	if err != nil {
 		return &ConfigError{[]Problem{{"cors.origins", err.Error()}}}
 	}

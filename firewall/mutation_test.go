@@ -47,6 +47,9 @@ var mutants = map[string][]string{
 		"response_two_objects"},
 	"suggestions": {"response_suggestion_kept_code", "suggestions_stripped"},
 	// What begins no object is refused all the same.
+	"trusted proxies": {"budget_spoofed_x_forwarded_for", "budget_x_forwarded_for_left_of_trusted", "budget_x_forwarded_for_many_headers", "headers_forwarded",
+		"request_forwarded_headers"},
+	"origins":       {"cors_foreign_origin", "cors_origin_null", "cors_origin_suffix", "cors_preflight", "cors_upstream_headers_removed"},
 	"answer's type": {"filter_content_type", "response_charset_utf16", "response_no_content_type", "response_plain_text"},
 }
 
