@@ -44,7 +44,7 @@ budgets: {store: "redis://127.0.0.1:`+number+`/0", timeout: 30s, on_store_failur
 			state := func(phase string) func() bool {
 				return func() bool {
 					body, _ := g.page("/readyz", adminToken)
-					return strings.Contains(body, `"redis: `+phase+`"`) && strings.Contains(body, `"on_store_failure":"`+mode+`"`)
+					return strings.Contains(body, `"redis: `+phase+`"`) && strings.Contains(body, `"on_store_failure":"`+mode+`"`) && strings.Contains(body, `"since":"2`)
 				}
 			}
 			failing := func(want string) {
@@ -52,6 +52,12 @@ budgets: {store: "redis://127.0.0.1:`+number+`/0", timeout: 30s, on_store_failur
 				body, _ := g.page("/metrics", adminToken)
 				if !strings.Contains(body, "\ngraphward_budget_store_failing "+want+"\n") {
 					t.Errorf("graphward_budget_store_failing is not %s", want)
+				}
+				phase := map[string]string{"0": "closed", "1": "open"}[want]
+				for _, line := range []string{`graphward_budget_store_state{state="` + phase + `"} 1`, `graphward_budget_store_state{state="recovering"} 0`, "graphward_budget_settlements_lost_total 0"} {
+					if !strings.Contains(body, "\n"+line+"\n") {
+						t.Errorf("/metrics is without %s", line)
+					}
 				}
 			}
 			// The server may still be starting, which the breaker then says.

@@ -66,16 +66,18 @@ func (x *exchange) costStatus(v *verdict) *costStatus {
 	return c
 }
 
-// rateHeaders shows the budgets that a call was charged to; upstream's own
-// RateLimit fields stay beside them (PROTOCOLS.md).
+// rateHeaders shows the budgets that a call was charged to, those of its request
+// last; upstream's own RateLimit fields stay beside them (PROTOCOLS.md).
 func (x *exchange) rateHeaders(h http.Header) {
 	if !x.g.config.Responses.Explain {
 		return
 	}
 	var items []budget.Item
-	for i := range x.held.receipt.Balances {
-		if item, ok := x.held.receipt.Item(i, measureOfKey(x.held.receipt.Charges[i].Key)); ok {
-			items = append(items, item)
+	for _, receipt := range []*budget.Receipt{&x.held.receipt, &x.memory.admission.purse.receipt} {
+		for i := range receipt.Balances {
+			if item, ok := receipt.Item(i, itemName(receipt.Charges[i].Key)); ok {
+				items = append(items, item)
+			}
 		}
 	}
 	if len(items) > 0 {

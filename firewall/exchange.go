@@ -338,7 +338,7 @@ func (x *exchange) recover() {
 // budgetHeaders tells what was exceeded (PROTOCOLS.md, Rate limits).
 func (r *Refusal) budgetHeaders(h http.Header) {
 	if r.Exceeded != nil {
-		item := r.Exceeded.Item(measureOf(r.Exceeded))
+		item := r.Exceeded.Item(itemName(r.Exceeded.Key))
 		h["Ratelimit-Policy"] = append(h["Ratelimit-Policy"], budget.RateLimitPolicy(item))
 		h["Ratelimit"] = append(h["Ratelimit"], budget.RateLimit(item))
 	}

@@ -1,7 +1,7 @@
 package firewall
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
+	"time"
 
 	"github.com/graphward/graphward/cost/budget"
 )
@@ -28,15 +28,7 @@ func (f *Firewall) openLedger(b *BudgetsConfig) error {
 		return &ConfigError{[]Problem{{"budgets.on_store_failure", err.Error()}}}
 	}
 	f.closers = append(f.closers, f.breaker.Close)
-	f.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "graphward", Name: "budget_store_failing",
-		Help: "1 while the budget store does not answer and on_store_failure is followed.",
-	}, func() float64 {
-		if f.breaker.State().Phase != budget.Closed {
-			return 1
-		}
-		return 0
-	}))
+	f.metrics.budgetStore(f.breaker)
 	f.ledger = f.breaker
 	if b.Lease == "on" {
 		leasing := budget.NewLeasing(f.breaker, budget.LeasingOptions{})
@@ -48,7 +40,7 @@ func (f *Firewall) openLedger(b *BudgetsConfig) error {
 
 func (f *Firewall) storeChanged(s budget.BreakerState) {
 	event := f.log.Info()
-	if s.Phase != budget.Closed {
+	if s.Phase == budget.Open {
 		event = f.log.Error().Err(s.Err)
 	}
 	event.Str("breaker", string(s.Phase)).Str("on_store_failure", string(s.Mode)).Int("pending", s.Pending).Msg("the budget store's state has changed")
@@ -58,9 +50,14 @@ func (f *Firewall) storeChanged(s budget.BreakerState) {
 type budgetState struct {
 	Store string `json:"store"` // memory, or the breaker's phase
 	Mode  string `json:"on_store_failure,omitempty"`
+	// Since is when the phase began.
+	Since time.Time `json:"since,omitzero"`
+	// Error is the store's last failure, also when it answers again.
 	Error string `json:"error,omitempty"`
-	// Pending are settlements that the store is still to be told.
-	Pending int `json:"pending,omitempty"`
+	// Pending are settlements that the store is still to be told, Lost those
+	// that it never will be.
+	Pending int    `json:"pending"`
+	Lost    uint64 `json:"lost,omitzero"`
 }
 
 func (f *Firewall) budgetState() budgetState {
@@ -68,7 +65,7 @@ func (f *Firewall) budgetState() budgetState {
 		return budgetState{Store: "memory"}
 	}
 	s := f.breaker.State()
-	out := budgetState{Store: "redis: " + string(s.Phase), Mode: string(s.Mode), Pending: s.Pending}
+	out := budgetState{Store: "redis: " + string(s.Phase), Mode: string(s.Mode), Since: s.Since.UTC(), Pending: s.Pending, Lost: s.Lost}
 	if s.Err != nil {
 		out.Error = s.Err.Error()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/graphward/graphward/cost/budget"
 	"github.com/graphward/graphward/firewall/audit"
 )
 
@@ -110,6 +111,36 @@ func (m *metrics) planCache(p *plans) {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "graphward", Name: "plan_cache_total",
 			Help: "Lookups of plans by result: hit, miss.", ConstLabels: prometheus.Labels{"result": result}}, func() float64 { return float64(n.Load()) }))
 	}
+}
+
+// budgetStore shows the state of a shared store.
+func (m *metrics) budgetStore(b *budget.Breaker) {
+	gauge := func(name, help string, labels prometheus.Labels, value func(budget.BreakerState) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "graphward", Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return value(b.State()) }))
+	}
+	counter := func(name, help string, value func(budget.BreakerState) uint64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "graphward", Name: name, Help: help},
+			func() float64 { return float64(value(b.State())) }))
+	}
+	is := func(yes bool) float64 {
+		if yes {
+			return 1
+		}
+		return 0
+	}
+	gauge("budget_store_failing", "1 while the budget store does not answer and on_store_failure is followed.", nil,
+		func(s budget.BreakerState) float64 { return is(s.Phase != budget.Closed) })
+	for _, phase := range []budget.Phase{budget.Closed, budget.Open, budget.Recovering} {
+		gauge("budget_store_state", "1 for the state of the budget store: closed (it is asked), open (it failed and is not), recovering.",
+			prometheus.Labels{"state": string(phase)}, func(s budget.BreakerState) float64 { return is(s.Phase == phase) })
+	}
+	gauge("budget_settlements_pending", "Settlements that the budget store is still to be told.", nil,
+		func(s budget.BreakerState) float64 { return float64(s.Pending) })
+	counter("budget_settlements_lost_total", "Settlements that the budget store was never told: it keeps what was reserved.",
+		func(s budget.BreakerState) uint64 { return s.Lost })
+	counter("budget_store_failures_total", "Calls that the budget store did not answer, or not in time.",
+		func(s budget.BreakerState) uint64 { return s.Failures })
 }
 
 // auditLog shows what the log wrote and dropped.

@@ -168,8 +168,12 @@ func refuseExceeded(r *Refusal, e *budget.ExceededError) {
 		r.RetryAfter = max(e.Window.Per, time.Second)
 	}
 	r.Code, r.Message = exceededCode(e), "The budget is used up, try again later"
-	if e.Window.Slots() {
+	switch {
+	case e.Window.Slots():
 		r.Message = "Too many requests at once"
+	case e.Never:
+		r.Message = "The budget is smaller than what the request takes of it"
+		r.RetryAfter = max(e.RetryAfter, e.Window.Per) // waiting does not help: then not too often
 	}
 }
 
@@ -255,12 +259,20 @@ func clientGone(ctx context.Context) bool {
 }
 
 // measureOf names the budget that an exceeded bucket belongs to.
-func measureOf(e *budget.ExceededError) string { return measureOfKey(e.Key) }
-
-func measureOfKey(key string) string {
-	_, measure, _ := strings.Cut(key, "}")
-	measure, _, _ = strings.Cut(measure, ":")
+func measureOf(e *budget.ExceededError) string {
+	_, name, _ := strings.Cut(e.Key, "}")
+	measure, _, _ := strings.Cut(name, ":")
 	return measure
+}
+
+// itemName names a budget in the RateLimit fields: cost, requests, in_flight,
+// operation:NAME or field:COORDINATE, of which a call may be charged to several.
+func itemName(key string) string {
+	_, name, _ := strings.Cut(key, "}")
+	if measure, _, _ := strings.Cut(name, ":"); measure == "cost" {
+		return measure // of operations.unregistered too
+	}
+	return name
 }
 
 // tableCode is the code as metrics count it: a policy's own is FORBIDDEN.
