@@ -55,6 +55,11 @@ func Check(ctx context.Context, c *Config) (*CheckReport, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if c.Admin.Listen != "" {
+		if _, err := f.AdminHandler(); err != nil {
+			return nil, err
+		}
+	}
 	g := f.current.Load()
 	report := &CheckReport{Types: len(g.schema.AST().Types), Policy: g.policyRevision(), Warnings: g.warnings()}
 	for d := range g.store.All() {

@@ -82,6 +82,13 @@ func (a *reply) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *reply) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// unnamed reports whether the caller was let in, where strangers are not, by a
+// credential that Vary does not name (a key, a cookie, a certificate): out of a
+// shared cache anybody would get the answer.
+func (x *exchange) unnamed() bool {
+	return x.who.identity.Authenticated && x.g.config.Identity.Anonymous != identity.Allow && len(x.r.Header["Authorization"]) == 0
+}
+
 // preflight answers a CORS preflight, or lets it pass where the config says so:
 // then it is a request of nobody known among limits.in_flight.
 func (x *exchange) preflight() bool {

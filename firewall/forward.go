@@ -296,7 +296,7 @@ func (v *verdict) appendBody(b, extensions []byte) []byte {
 // headers writes the header section of the upstream request. own must last as
 // long as h.
 func (rt *route) headers(h gqlhttp.Fields, x *exchange, v *verdict, own *provenance) error {
-	if rt.identity.reveals(x.who.identity) {
+	if rt.identity.reveals(x.who.identity) || x.unnamed() {
 		v.readsSubject = true
 	}
 	h.Set("User-Agent", noUserAgent) // keeps net/http from inventing one, and is not sent
