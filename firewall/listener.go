@@ -168,12 +168,13 @@ func (c *limitedConn) SetDeadline(t time.Time) error {
 // once.
 func (c *limitedConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.wanted = t
+	var err error
 	if c.readers > 0 {
-		return c.apply()
+		err = c.apply()
 	}
-	return nil
+	c.mu.Unlock()
+	return err
 }
 
 // apply gives the connection a deadline that is not later than the wanted one.

@@ -156,15 +156,17 @@ func (m *metrics) auditLog(l *audit.Log) {
 func (m *metrics) generation(g *generation) { m.current.Set(float64(g.number)) }
 
 func (m *metrics) refused(code string) {
-	counterOf(&m.refusedBy, m.refusals, tableCode(code)).Inc()
+	counterOf(&m.refusedBy, m.refusals, code).Inc()
 }
 
 // counterOf finds a code's counter without the hashing and the comparing of
-// labels that the vector does. There are as many as the table has codes.
+// labels that the vector does. There are as many as the table has codes: a
+// policy's own is FORBIDDEN's, and found as that.
 func counterOf(found *sync.Map, v *prometheus.CounterVec, code string) prometheus.Counter {
 	if c, ok := found.Load(code); ok {
 		return c.(prometheus.Counter)
 	}
+	code = tableCode(code)
 	c := v.WithLabelValues(code)
 	found.Store(code, c)
 	return c
@@ -187,7 +189,7 @@ func (m *metrics) observe(rec *audit.Record) {
 		m.duration.WithLabelValues(verdict).Observe(rec.Duration.Seconds())
 	}
 	for _, code := range rec.Reported {
-		counterOf(&m.reportedBy, m.reported, tableCode(code)).Inc()
+		counterOf(&m.reportedBy, m.reported, code).Inc()
 	}
 	for _, change := range [...]struct {
 		label string

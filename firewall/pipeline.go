@@ -43,7 +43,7 @@ func (x *exchange) run() (ended bool) {
 	defer x.recover()
 	w, r := x.w, x.r
 	// Answers given before the body is read must not wait for it without end.
-	gqlhttp.BoundBody(w, r, x.g.config.Timeouts.Body.Std())
+	gqlhttp.BoundBody(w, r, x.began.Add(x.g.config.Timeouts.Body.Std()))
 	if (r.URL.Path != x.g.config.Path || !aPath(r)) && !mutated("NOT_FOUND") {
 		x.refuseAll(refuse(StageDecode, &callError{code: gqlhttp.CodeNotFound, message: "Not found"}))
 		return true

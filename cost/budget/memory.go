@@ -125,6 +125,9 @@ func (m *Memory) spend(charges []Charge, balances []Balance) error {
 	switch n := len(charges); {
 	case n == 1:
 		return m.spendOne(&charges[0], &balances[0])
+	case n == 2:
+		var touches [2]touch
+		return m.spendAll(charges, touches[:], balances)
 	case n <= 4:
 		var touches [4]touch
 		return m.spendAll(charges, touches[:n], balances)

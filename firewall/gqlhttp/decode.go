@@ -65,7 +65,9 @@ func (o *Options) fill() {
 // once it has the message, and to end the connection when the body is too large.
 func Decode(w http.ResponseWriter, r *http.Request, o Options) (*Message, error) {
 	o.fill()
-	BoundBody(w, r, o.BodyTime)
+	if o.BodyTime > 0 {
+		BoundBody(w, r, time.Now().Add(o.BodyTime))
+	}
 	if e := checkHead(r, &o); e != nil {
 		return nil, e
 	}
@@ -94,14 +96,14 @@ func Decode(w http.ResponseWriter, r *http.Request, o Options) (*Message, error)
 }
 
 // BoundBody sets the time until which a request's body, if it has one, may be
-// read; d must be positive. It also bounds how long net/http, after a handler
+// read. It also bounds how long net/http, after a handler
 // that refused early, waits for the rest of a body that nobody reads: a
 // handler that answers without Decode calls it first. Where w cannot set a
 // deadline (no SetReadDeadline through Unwrap) the server's own ReadTimeout is
 // all there is.
-func BoundBody(w http.ResponseWriter, r *http.Request, d time.Duration) {
-	if w != nil && r.ContentLength != 0 && d > 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d))
+func BoundBody(w http.ResponseWriter, r *http.Request, until time.Time) {
+	if w != nil && r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(until)
 	}
 }
 

@@ -44,6 +44,14 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 // parseHop reads an address with or without a port, as RemoteAddr and the
 // X-Forwarded-For of several proxies have it.
 func parseHop(text string) (netip.Addr, bool) {
+	if addr, rest, ok := cutIPv4(text); ok && validPort(rest) {
+		return addr, true
+	}
+	return parseAnyHop(text)
+}
+
+// parseAnyHop is parseHop for whatever it may be.
+func parseAnyHop(text string) (netip.Addr, bool) {
 	if withPort(text) { // which ParseAddr would refuse with an error made for it
 		both, err := netip.ParseAddrPort(text)
 		return both.Addr().Unmap().WithZone(""), err == nil
@@ -54,6 +62,47 @@ func parseHop(text string) (netip.Addr, bool) {
 	}
 	addr, err := netip.ParseAddr(bare)
 	return addr.Unmap().WithZone(""), err == nil
+}
+
+// cutIPv4 reads an IPv4 address at the beginning of text, where it is written as
+// it usually is: four numbers, none with more digits than it needs.
+func cutIPv4(text string) (addr netip.Addr, rest string, ok bool) {
+	var ip [4]byte
+	at := 0
+	for i := range ip {
+		if i > 0 {
+			if at == len(text) || text[at] != '.' {
+				return netip.Addr{}, "", false
+			}
+			at++
+		}
+		begin, n := at, 0
+		for at < len(text) && at < begin+3 && '0' <= text[at] && text[at] <= '9' {
+			n = n*10 + int(text[at]-'0')
+			at++
+		}
+		if at == begin || n > 255 || text[begin] == '0' && at > begin+1 {
+			return netip.Addr{}, "", false
+		}
+		ip[i] = byte(n)
+	}
+	return netip.AddrFrom4(ip), text[at:], true
+}
+
+// validPort reports whether text is empty, or a colon and a port as it is
+// usually written.
+func validPort(text string) bool {
+	if text == "" {
+		return true
+	}
+	n := 0
+	for i := 1; i < len(text); i++ {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+		n = n*10 + int(text[i]-'0')
+	}
+	return text[0] == ':' && 2 <= len(text) && len(text) <= 6 && n <= 65535
 }
 
 // withPort reports whether text can be an address with a port and cannot be one

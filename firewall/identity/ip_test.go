@@ -1,8 +1,11 @@
 package identity
 
 import (
+	"strconv"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestClientIP(t *testing.T) {
@@ -59,6 +62,29 @@ func TestClientIP(t *testing.T) {
 				t.Errorf("got %s, not %s", got, test.want)
 			}
 		})
+	}
+}
+
+// The quick way reads what the other reads, and alike.
+func TestParseHop(t *testing.T) {
+	part := rapid.OneOf(rapid.SampledFrom([]string{".", ":", "1", "0", "00", "255", "256", "[", "]", "%", "::1", "+", "-", "10.0.0.1", ":80", ":65535", ":65536", ":000080", "192.168.0."}),
+		rapid.Map(rapid.IntRange(0, 300), strconv.Itoa))
+	quick := 0
+	check := func(t interface{ Fatalf(string, ...any) }, text string) {
+		if addr, rest, ok := cutIPv4(text); ok && validPort(rest) {
+			quick++
+			if want, known := parseAnyHop(text); !known || addr != want {
+				t.Fatalf("%q is %s, want %s, %t", text, addr, want, known)
+			}
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) { check(t, strings.Join(rapid.SliceOfN(part, 1, 9).Draw(t, "parts"), "")) })
+	rapid.Check(t, func(t *rapid.T) {
+		numbers := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, 260), strconv.Itoa), 4, 4).Draw(t, "numbers")
+		check(t, strings.Join(numbers, ".")+rapid.SampledFrom([]string{"", ":", ":0", ":40000", ":70000", ":1x", "x"}).Draw(t, "port"))
+	})
+	if quick < 20 {
+		t.Errorf("the quick way was taken %d times", quick)
 	}
 }
 
