@@ -43,7 +43,8 @@ type generation struct {
 	// served: all of limits.in_flight where nobody can be identified.
 	openSlots int64
 	identity  identity.Authenticator
-	release   func() // frees what the identity sources hold
+	recaller  identity.Recaller // identity, where it can
+	release   func()            // frees what the identity sources hold
 	known     *knownCallers
 
 	// unknownTier says once a generation, and so never at a caller's pace,
@@ -342,6 +343,7 @@ func (g *generation) openIdentity(ctx context.Context, o *options) error {
 		}
 		g.identity, g.release = a, func() { _ = a.Close() }
 	}
+	g.recaller, _ = g.identity.(identity.Recaller)
 	if g.trusted = g.config.Identity.Proxies(); mutated("trusted proxies") {
 		g.trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	}

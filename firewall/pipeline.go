@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/graphward/graphward/cost/budget"
 	"github.com/graphward/graphward/firewall/audit"
 	"github.com/graphward/graphward/firewall/gqlhttp"
 	"github.com/graphward/graphward/firewall/identity"
@@ -92,18 +93,23 @@ func (x *exchange) serve(ctx context.Context) {
 	ip := f.holders.ip(x.ip)
 	held := &x.memory.admission
 	held.ledger = f.ledger
-	err := held.toAddress(admitted, g, ip, calls)
+	payer, err := x.toAddress(admitted, ip, calls, decodeErr == nil)
 	defer held.release(ctx)
 	if x.stop(StageAdmit, err) || x.stop(StageDecode, decodeErr) || x.stop(StageSettle, f.auditable()) {
 		return
 	}
 	who := &x.memory.caller
-	stage, err := g.identify(ctx, x.r, ip.text, who, &x.memory.request)
 	x.who = who
-	if x.stop(stage, err) || x.stop(StageAdmit, f.roomFor(g, who.identity)) {
+	if payer == nil {
+		stage, err := g.identify(ctx, x.r, ip.text, who, &x.memory.request)
+		if x.stop(stage, err) {
+			return
+		}
+		payer = f.holders.of(g.config.Budgets.Key, who.identity, ip)
+	}
+	if x.stop(StageAdmit, f.roomFor(g, who.identity)) {
 		return
 	}
-	payer := f.holders.of(g.config.Budgets.Key, who.identity, ip)
 	if x.stop(StageAdmit, held.move(ctx, g, payer, who.tier, calls, ip)) {
 		return
 	}
@@ -112,6 +118,23 @@ func (x *exchange) serve(ctx context.Context) {
 		return
 	}
 	x.single(ctx, message, payer)
+}
+
+// toAddress counts the request against its address. A caller who is recalled has
+// cost nothing dear, and the address would only be given back what it was
+// charged: it is asked instead, and the payer returned; nil where the caller is
+// still to be identified.
+func (x *exchange) toAddress(ctx context.Context, ip *holder, calls int, decoded bool) (payer *holder, err error) {
+	f, g, held := x.f, x.g, &x.memory.admission
+	if local, ok := f.ledger.(*budget.Memory); ok && decoded {
+		who := &x.memory.caller
+		if g.recall(x.r, ip.text, who, &x.memory.request) {
+			if payer = f.holders.of(g.config.Budgets.Key, who.identity, ip); payer.name != ip.name {
+				return payer, held.ask(ctx, local, g, ip, calls)
+			}
+		}
+	}
+	return nil, held.toAddress(ctx, g, ip, calls)
 }
 
 // single judges, charges and forwards one call and streams the answer.
@@ -187,6 +210,21 @@ func (g *generation) identify(ctx context.Context, r *http.Request, ip string, w
 		g.known.put(&knownCaller{identity: who.identity, subject: who.subject, tier: who.tier})
 	}
 	return "", nil
+}
+
+// recall is identify of a caller who is known from earlier requests: it asks
+// nobody and waits for nothing. Where it reports false identify has to say.
+func (g *generation) recall(r *http.Request, ip string, who *caller, request *policy.Request) bool {
+	if g.recaller == nil {
+		return false
+	}
+	id := g.recaller.Recall(r)
+	if id == nil {
+		return false
+	}
+	known := g.known.get(id)
+	*who = caller{identity: id, subject: known.subject, request: request, tier: known.tier}
+	return known.tier != "" && g.request(r, ip, request) == nil
 }
 
 // chooseTier: a client's entry in the config, else the policy's tier, else the

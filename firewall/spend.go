@@ -95,6 +95,19 @@ func (a *admission) toAddress(ctx context.Context, g *generation, ip *holder, ca
 	return a.apart(ctx, g, charges, a.purse.spend(ctx, a.ledger, charges))
 }
 
+// ask is toAddress that counts nothing: for a caller who is identified already,
+// and whom move would take off the address at once.
+func (a *admission) ask(ctx context.Context, l *budget.Memory, g *generation, ip *holder, calls int) error {
+	charges := g.admission(a.purse.room(a.ledger), ip, "default", calls, false)
+	err := l.Ask(ctx, charges)
+	if other := otherCharge(g, charges, err); other != nil {
+		if otherErr := l.Ask(ctx, other); otherErr != nil {
+			return otherErr
+		}
+	}
+	return err
+}
+
 // move admits the caller under its own key and tier, and takes the requests
 // off the address; a store is told of both at once. An anonymous caller whose
 // key is the address stays there.
@@ -125,18 +138,29 @@ func (g *generation) admission(charges []budget.Charge, of *holder, tier string,
 // used up lets the request through: else who exceeds the one would spend nothing
 // of the other.
 func (a *admission) apart(ctx context.Context, g *generation, charges []budget.Charge, err error) error {
-	e, ok := errors.AsType[*budget.ExceededError](err)
-	if !ok || len(charges) != 2 || g.mode(exceededCode(e)) == Enforce {
-		return err
-	}
-	other := charges[1:]
-	if e.Window.Slots() {
-		other = charges[:1]
-	}
-	if otherErr := a.purse.spend(ctx, a.ledger, other); otherErr != nil {
-		return otherErr
+	if other := otherCharge(g, charges, err); other != nil {
+		if otherErr := a.purse.spend(ctx, a.ledger, other); otherErr != nil {
+			return otherErr
+		}
 	}
 	return err
+}
+
+// otherCharge is the one of a request's two charges that err, which refuses them,
+// is not about, where the mode of what is used up lets the request through; nil
+// elsewhere.
+func otherCharge(g *generation, charges []budget.Charge, err error) []budget.Charge {
+	if err == nil || len(charges) != 2 {
+		return nil
+	}
+	e, ok := errors.AsType[*budget.ExceededError](err)
+	switch {
+	case !ok || g.mode(exceededCode(e)) == Enforce:
+		return nil
+	case e.Window.Slots():
+		return charges[:1]
+	}
+	return charges[1:]
 }
 
 // charge reserves a call's cost and counts the operations and root fields that

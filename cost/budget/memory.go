@@ -120,6 +120,41 @@ func (m *Memory) reserve(ctx context.Context, r *Receipt, charges []Charge) erro
 	return nil
 }
 
+// Ask reports what Spend would refuse, each charge by itself, and changes nothing. Its errors are Spend's, but for *CapacityError,
+// since it needs no room.
+func (m *Memory) Ask(ctx context.Context, charges []Charge) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkCharges(charges); err != nil {
+		return err
+	}
+	var refusal *ExceededError
+	now := m.now()
+	for i := range charges {
+		if e := m.ask(&charges[i], now); e != nil {
+			e.Index = i
+			refusal = worse(refusal, e)
+		}
+	}
+	if refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+func (m *Memory) ask(c *Charge, now int64) *ExceededError {
+	t := touch{print: m.fingerprint(c.Key)}
+	s := &m.shard[t.print.shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now = s.reach(now)
+	m.expire(s, now)
+	t.find(&s.table)
+	var balance Balance
+	return t.weigh(c, &balance, now)
+}
+
 // spend gives each call no more memory than it needs, because memory is cleared.
 func (m *Memory) spend(charges []Charge, balances []Balance) error {
 	switch n := len(charges); {

@@ -306,3 +306,49 @@ func TestMemoryReserve(t *testing.T) {
 		t.Errorf("%d reservations are open, want those of the first alone", n)
 	}
 }
+
+// Ask says what Spend will, and leaves everything as it was: a ledger that is
+// asked before each spend admits what another does.
+func TestMemoryAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, other := NewMemory(MemoryOptions{Lease: 3 * time.Second}), NewMemory(MemoryOptions{Lease: 3 * time.Second})
+		random := rand.New(rand.NewPCG(3, 4))
+		windows := []Window{{Amount: 5, Per: time.Second}, {Amount: 3, Per: time.Second, Burst: 6}, {Amount: 2}}
+		refused := 0
+		for range 5000 {
+			w := random.IntN(len(windows))
+			c := Charge{Key: strconv.Itoa(random.IntN(3)) + "/" + strconv.Itoa(w), Window: windows[w], Amount: float64(random.IntN(4)), Final: w != 2 && random.IntN(2) == 0}
+			said := asked.Ask(t.Context(), []Charge{c})
+			done, err := asked.Spend(t.Context(), []Charge{c})
+			alike, otherErr := other.Spend(t.Context(), []Charge{c})
+			if diff := cmp.Diff(err, said); diff != "" {
+				t.Fatalf("%+v (-spend +ask):\n%s", c, diff)
+			}
+			if diff := cmp.Diff(otherErr, err); diff != "" {
+				t.Fatalf("%+v (-not asked +asked):\n%s", c, diff)
+			}
+			if err != nil {
+				refused++
+			} else if random.IntN(2) == 0 {
+				if err := errors.Join(Cancel(t.Context(), asked, done), Cancel(t.Context(), other, alike)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
+		}
+		if refused < 500 || refused > 4500 {
+			t.Errorf("%d of 5000 were refused", refused)
+		}
+		if a, b := asked.Stats(), other.Stats(); a != b {
+			t.Errorf("asked %+v, not asked %+v", a, b)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := asked.Ask(gone, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who is gone got %v", err)
+		}
+		if _, wrong := errors.AsType[*ChargeError](asked.Ask(t.Context(), []Charge{{Window: windows[0]}})); !wrong {
+			t.Error("a charge without a key was weighed")
+		}
+	})
+}

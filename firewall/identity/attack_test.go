@@ -384,6 +384,7 @@ func refused(t *testing.T, v *Verifier, reason, secret string, r func() *http.Re
 	t.Helper()
 	for range 2 {
 		id, err := v.Authenticate(r())
+		recalls(t, v, r(), id, err)
 		if err == nil {
 			t.Fatalf("got %+v", id)
 		}
@@ -426,7 +427,9 @@ func TestGoodTokens(t *testing.T) {
 		"large numbers":                    {rawClaims: rawClaims(`"n":123456789012345678901234567890`)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			id, err := a.verifier.Authenticate(request("Authorization", "Bearer "+f.token(t, a)))
+			text := f.token(t, a)
+			id, err := a.verifier.Authenticate(request("Authorization", "Bearer "+text))
+			recalls(t, a.verifier, request("Authorization", "Bearer "+text), id, err)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -485,6 +488,7 @@ func TestRequestAttacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, err := a.verifier.Authenticate(request(headers...))
+			recalls(t, a.verifier, request(headers...), id, err)
 			if err != nil || id.Authenticated || id.Method != MethodAnonymous || id.Client != (Client{}) {
 				t.Errorf("got %+v, %v", id, err)
 			}

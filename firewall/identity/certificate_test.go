@@ -150,7 +150,11 @@ func TestCertificateBesideToken(t *testing.T) {
 	print := sha256.Sum256(cert.Leaf.Raw)
 	jwt := (&forged{}).token(t, a)
 	bound := (&forged{claims: object{"cnf": object{"x5t#S256": base64.RawURLEncoding.EncodeToString(print[:])}}}).token(t, a)
-	get := func(r *http.Request) (*Identity, error) { return a.verifier.Authenticate(r) }
+	get := func(r *http.Request) (*Identity, error) {
+		id, err := a.verifier.Authenticate(r)
+		recalls(t, a.verifier, r, id, err)
+		return id, err
+	}
 
 	for range 2 { // cold and warm
 		id, err := get(ca.over(cert, "Authorization", "Bearer "+jwt))

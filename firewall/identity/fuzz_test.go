@@ -36,6 +36,7 @@ func FuzzAuthorization(f *testing.F) {
 
 func check(t *testing.T, a *arena, r *http.Request, good, authorization, key string) {
 	id, err := a.verifier.Authenticate(r)
+	recalls(t, a.verifier, r, id, err)
 	if (id == nil) == (err == nil) {
 		t.Fatalf("got %+v and %v", id, err)
 	}

@@ -93,6 +93,14 @@ type Authenticator interface {
 	Authenticate(r *http.Request) (*Identity, error)
 }
 
+// Recaller is an [Authenticator] that remembers whom it identified.
+type Recaller interface {
+	// Recall returns what Authenticate would, where that takes nothing but
+	// memory: a credential that was verified before and still holds. nil says
+	// that Authenticate has to judge. It is safe for concurrent use.
+	Recall(r *http.Request) *Identity
+}
+
 // UnauthenticatedError says why a request has no identity.
 type UnauthenticatedError struct {
 	// Reason is for the operator: what was wrong. It never contains the

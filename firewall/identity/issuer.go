@@ -134,13 +134,22 @@ func (v *Verifier) signed(ctx context.Context, found credential, cert *Identity)
 		}
 		v.verified.put(of, known)
 	}
-	if found.cookie != "" && known.issuer.cookie != found.cookie {
-		return nil, errors.New("the token's issuer is not the one of the cookie")
-	}
-	if known.bound != "" && (cert == nil || cert.Certificate != known.bound) {
-		return nil, errors.New("the token belongs to another client certificate")
+	if err := known.holds(found, cert); err != nil {
+		return nil, err
 	}
 	return known.identity, nil
+}
+
+// holds refuses a verified token that comes in another way than its own. cert is
+// nil where the request has no verified certificate.
+func (known *verdict) holds(found credential, cert *Identity) error {
+	if found.cookie != "" && known.issuer.cookie != found.cookie {
+		return errors.New("the token's issuer is not the one of the cookie")
+	}
+	if known.bound != "" && (cert == nil || cert.Certificate != known.bound) {
+		return errors.New("the token belongs to another client certificate")
+	}
+	return nil
 }
 
 // verifySigned does what RFC 7519 section 7.2 and RFC 8725 ask. Before the

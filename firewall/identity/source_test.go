@@ -68,6 +68,7 @@ func discoveryConfig(issuer string) Config {
 func accepts(t testing.TB, v *Verifier, text string) error {
 	t.Helper()
 	id, err := v.Authenticate(request("Authorization", "Bearer "+text))
+	recalls(t, v, request("Authorization", "Bearer "+text), id, err)
 	if err == nil && !id.Authenticated {
 		t.Fatalf("a token became anonymous")
 	}

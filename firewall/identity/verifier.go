@@ -219,6 +219,27 @@ func (v *Verifier) Authenticate(r *http.Request) (*Identity, error) {
 	return nil, refusal
 }
 
+// Recall implements [Recaller], for signed tokens that come without a client
+// certificate.
+func (v *Verifier) Recall(r *http.Request) *Identity {
+	if cert, err := v.certificate(r); cert != nil || err != nil {
+		return nil
+	}
+	found, err := v.present(r)
+	if err != nil || found.kind != credentialBearer || !v.readsSigned(found.text) {
+		return nil
+	}
+	known := v.verified.get(v.digests.sum(found.text), time.Now())
+	if known == nil || known.holds(found, nil) != nil {
+		return nil
+	}
+	id, err := v.clients.apply(known.identity, r.Header)
+	if err != nil {
+		return nil
+	}
+	return id
+}
+
 // missingError means that there was no credential at all.
 type missingError struct{}
 
@@ -320,8 +341,13 @@ func (v *Verifier) present(r *http.Request) (credential, error) {
 }
 
 func (v *Verifier) bearer(r *http.Request, found credential, cert *Identity) (*Identity, error) {
-	if len(v.issuers) > 0 && (looksSigned(found.text) || len(v.introspectors) == 0) {
+	if v.readsSigned(found.text) {
 		return v.signed(r.Context(), found, cert)
 	}
 	return v.introspect(r.Context(), found.text)
+}
+
+// readsSigned reports whether a bearer token is taken for a signed one.
+func (v *Verifier) readsSigned(token string) bool {
+	return len(v.issuers) > 0 && (looksSigned(token) || len(v.introspectors) == 0)
 }

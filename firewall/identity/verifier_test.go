@@ -70,6 +70,14 @@ func request(headers ...string) *http.Request {
 	return r
 }
 
+// recalls holds Recall to what Authenticate has just said of the same request.
+func recalls(t testing.TB, v *Verifier, r *http.Request, id *Identity, err error) {
+	t.Helper()
+	if got := v.Recall(r); got != nil && (err != nil || !cmp.Equal(got, id)) {
+		t.Errorf("recalled %+v, Authenticate: %+v, %v", got, id, err)
+	}
+}
+
 func TestJWT(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
@@ -87,9 +95,15 @@ func TestJWT(t *testing.T) {
 				Client: Client{ID: "web", Name: "web"}, Method: MethodJWT,
 			}
 			for _, pass := range []string{"cold", "warm"} {
+				if id := v.Recall(request("Authorization", "bEARER "+text)); (id != nil) != (pass == "warm") {
+					t.Errorf("%s: recalled %+v", pass, id)
+				}
 				got, err := v.Authenticate(request("Authorization", "bEARER "+text))
 				if err != nil {
 					t.Fatalf("%s: %v", pass, err)
+				}
+				if id := v.Recall(request("Authorization", "bEARER "+text)); id != got {
+					t.Errorf("%s: recalled %p, want %p", pass, id, got)
 				}
 				if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Identity{}, "Claims", "Expiry")); diff != "" {
 					t.Errorf("%s: %s", pass, diff)
