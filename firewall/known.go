@@ -21,8 +21,15 @@ type knownCaller struct {
 type knownCallers [4096]atomic.Pointer[knownCaller]
 
 func (k *knownCallers) place(id *identity.Identity) *atomic.Pointer[knownCaller] {
-	at := uint64(uintptr(unsafe.Pointer(id))) // allocated: its lowest bits are those of all
-	return &k[(at*0x9e3779b97f4a7c15>>32)%uint64(len(k))]
+	return &k[scatter(uint64(uintptr(unsafe.Pointer(id))))%uint64(len(k))]
+}
+
+// scatter hashes an address. Identities lie at regular distances, which one
+// multiplication turns into others: at unlucky ones many share few places.
+func scatter(at uint64) uint64 {
+	at *= 0x9e3779b97f4a7c15
+	at ^= at >> 32
+	return at * 0x9e3779b97f4a7c15 >> 40
 }
 
 // get never returns nil: whom it does not know it makes, without a tier.

@@ -339,8 +339,15 @@ func TestMemoryAsk(t *testing.T) {
 		if refused < 500 || refused > 4500 {
 			t.Errorf("%d of 5000 were refused", refused)
 		}
-		if a, b := asked.Stats(), other.Stats(); a != b {
-			t.Errorf("asked %+v, not asked %+v", a, b)
+		for w, window := range windows {
+			for k := range 3 {
+				key := strconv.Itoa(k) + "/" + strconv.Itoa(w)
+				a, errA := asked.Balance(t.Context(), key, window)
+				b, errB := other.Balance(t.Context(), key, window)
+				if a != b || errA != nil || errB != nil {
+					t.Errorf("%s: asked %+v, %v, not asked %+v, %v", key, a, errA, b, errB)
+				}
+			}
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
