@@ -110,7 +110,9 @@ func alikeLines(t *testing.T, modes map[string]firewall.Mode, a identity.Authent
 		if caller := pick("", "alice", "alice", "bob", "carol", "none", "mallory"); caller != "" {
 			r.Header.Set("Authorization", caller)
 		}
-		f.ServeHTTP(httptest.NewRecorder(), r)
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, r)
+		records.lines = append(records.lines, fmt.Sprint(w.Code, w.Header()["Ratelimit-Policy"]))
 	}
 	return records.lines
 }
