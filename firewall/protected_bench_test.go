@@ -51,7 +51,14 @@ grade := "gold" if endswith(input.parent.author.id, "7")
 
 grade := "silver" if input.parent.author.id == "2"`},
 	{"clock", `time.parse_rfc3339_ns(concat("", ["2024-01-01T00:00:0", substring(input.parent.author.id, 0, 1), "Z"])) < time.now_ns()`},
-	{"opa", `walk([input.parent.author.id], [_, "7"])`},
+	{"walk", `walk([input.parent.author.id], [_, "7"])`},
+	{"object", `{
+	author := input.parent.author
+	names[author.id] == "seven"
+}
+
+names[id] := "seven" if some id in {"7", input.parent.author.id}`},
+	{"opa", `rand.intn(input.parent.author.id, 1) == 0`},
 	{"none", ""},
 }
 

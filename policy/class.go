@@ -49,6 +49,7 @@ type class struct {
 	parents                  map[string][]ParentField
 	single, scans, entangled bool
 	opaque                   bool            // only OPA can decide it
+	apart                    []ast.Body      // analyser.apart
 	truths                   map[string]bool // parentTruths
 
 	mu      sync.Mutex

@@ -207,7 +207,9 @@ func (e *Engine) classify(groups []*group, o *Options, data map[string]any, r *r
 			closure.parent = parentReads(closure)
 			c.truths = parentTruths(closure)
 			c.single, c.scans, c.entangled = a.single(closure)
-			c.single = c.single && !c.impure
+			if c.single = c.single && !c.impure; !c.single {
+				c.apart = a.apart(rules)
+			}
 			c.opaque = slices.ContainsFunc(closure.impure, func(name string) bool { return name != clock })
 		}
 		if c.same = texts[g.text]; c.same == nil || c.constant != nil {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -279,7 +280,24 @@ func (e *evaluation) each(x *expression, visit func(*ast.Term) bool) bool {
 			return t != nil && visit(t)
 		})
 	}
+	if x.kind == isWalk {
+		return e.each(&x.parts[0], func(t *ast.Term) bool { return e.descend(x.call, t, visit) })
+	}
 	return e.unsure() // a variable that is not bound
+}
+
+// errFound ends a walk.
+var errFound = errors.New("found")
+
+// descend calls visit with the path and the value of everything in a value.
+func (e *evaluation) descend(walk topdown.BuiltinFunc, t *ast.Term, visit func(*ast.Term) bool) bool {
+	err := walk(*e.ctx, []*ast.Term{t}, func(pair *ast.Term) error {
+		if e.steps++; e.steps > maxQuerySteps && e.unsure() || visit(pair) {
+			return errFound
+		}
+		return nil
+	})
+	return err != nil
 }
 
 // made is what an expression makes of the values of its parts; nil: nothing.
@@ -369,6 +387,9 @@ func (e *evaluation) object(x *expression) *ast.Term {
 
 // rule returns the value of a rule, or of a function; nil: it has none.
 func (e *evaluation) rule(d *definition, operands []*ast.Term) (value *ast.Term) {
+	if d.keyed {
+		return e.keyed(d)
+	}
 	if d.set {
 		var list []*ast.Term
 		for _, chain := range d.chains {
@@ -392,6 +413,32 @@ func (e *evaluation) rule(d *definition, operands []*ast.Term) (value *ast.Term)
 		return d.otherwise
 	}
 	return value
+}
+
+// keyed returns the object of a definition with keys.
+func (e *evaluation) keyed(d *definition) *ast.Term {
+	out := ast.NewObject()
+	for _, chain := range d.chains {
+		b := &chain[0]
+		e.all(b.body, func() bool {
+			return e.each(&b.key, func(key *ast.Term) bool {
+				return e.each(&b.value, func(t *ast.Term) bool {
+					before := out.Get(key)
+					switch {
+					case d.set && before == nil:
+						t = ast.SetTerm(t)
+					case d.set:
+						t = ast.NewTerm(before.Value.(ast.Set).Union(ast.NewSet(t)))
+					case before != nil && !before.Equal(t):
+						return e.unsure() // an error in OPA, where it looks at this key
+					}
+					out.Insert(key, t)
+					return false
+				})
+			})
+		})
+	}
+	return ast.NewTerm(out)
 }
 
 // chain returns the value of the first of a rule and its elses that has one.

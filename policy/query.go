@@ -59,6 +59,7 @@ const (
 	isParent
 	isPath
 	isCall
+	isWalk
 	isArray
 	isSet
 	isObject
@@ -69,17 +70,19 @@ const (
 )
 
 // definition is a rule or function: the value of its chains, which must be one, or
-// for a set the values of all.
+// for a set the values of all. With keys it is an object of such values.
 type definition struct {
 	chains    [][]branch
 	otherwise *ast.Term // its default
 	set       bool
+	keyed     bool
 	alike     bool // whichever chain has a value, it is the same
 }
 
 // branch is a body with the value that it gives; params are matched with what a
 // function is called with.
 type branch struct {
+	key    expression // of a keyed definition
 	params []expression
 	body   []condition
 	value  expression
@@ -188,6 +191,9 @@ func (c *queryCompiler) operator(ref ast.Ref) (call expression, arity int, ok bo
 		return expression{kind: isRule, rule: d}, arity, d != nil && arity > 0
 	}
 	name := ref.String()
+	if name == ast.WalkBuiltin.Name {
+		return expression{kind: isWalk, call: topdown.GetBuiltin(name)}, 1, true
+	}
 	b := ast.BuiltinMap[name]
 	if b == nil || !simpleBuiltins[name] {
 		return call, 0, false
@@ -385,11 +391,15 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 	if c.depth++; c.depth > maxResidualBodies {
 		return nil, 0
 	}
-	d = &definition{set: rules[0].Head.RuleKind() == ast.MultiValue}
+	// Of a rule that partial evaluation made the head is the whole name.
+	length := func(rule *ast.Rule) int { return max(len(rule.Head.Ref()), len(rule.Ref())) }
+	d = &definition{set: rules[0].Head.RuleKind() == ast.MultiValue, keyed: length(rules[0]) == len(ref)+1}
 	arity = len(rules[0].Head.Args)
 	for _, rule := range rules {
 		switch {
-		case (rule.Head.RuleKind() == ast.MultiValue) != d.set, len(rule.Head.Args) != arity, !rule.Head.Ref().IsGround():
+		case (rule.Head.RuleKind() == ast.MultiValue) != d.set, len(rule.Head.Args) != arity:
+			return nil, 0
+		case d.keyed && (arity > 0 || rule.Default || rule.Else != nil || length(rule) != len(ref)+1), !d.keyed && !rule.Head.Ref().IsGround():
 			return nil, 0
 		case rule.Default:
 			d.otherwise = rule.Head.Value
@@ -397,7 +407,7 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 		}
 		var chain []branch
 		for r := rule; r != nil; r = r.Else {
-			b, ok := c.branch(r, d.set)
+			b, ok := c.branch(r, d.set, d.keyed)
 			if !ok {
 				return nil, 0
 			}
@@ -405,7 +415,7 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 		}
 		d.chains = append(d.chains, chain)
 	}
-	d.alike = !d.set && alike(d.chains)
+	d.alike = !d.set && !d.keyed && alike(d.chains)
 	return d, arity
 }
 
@@ -427,7 +437,7 @@ func alike(chains [][]branch) bool {
 	return true
 }
 
-func (c *queryCompiler) branch(rule *ast.Rule, set bool) (b branch, ok bool) {
+func (c *queryCompiler) branch(rule *ast.Rule, set, keyed bool) (b branch, ok bool) {
 	own := queryCompiler{c.residualCompiler, map[ast.Var]int{}, c.query}
 	for _, arg := range rule.Head.Args {
 		e, ok := own.expression(arg)
@@ -438,6 +448,11 @@ func (c *queryCompiler) branch(rule *ast.Rule, set bool) (b branch, ok bool) {
 	}
 	if b.body, ok = own.body(rule.Body); !ok {
 		return b, false
+	}
+	if ref := rule.Head.Ref(); keyed {
+		if b.key, ok = own.expression(ref[len(ref)-1]); !ok {
+			return b, false
+		}
 	}
 	value := rule.Head.Value
 	if set {

@@ -155,6 +155,14 @@ func (s *session) residual(c objectClass) (*residual, error) {
 // whole evaluates a rule partially where that means the same, and else takes
 // the rule as it is.
 func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
+	for _, definition := range c.apart {
+		if query, err := k.session.engine.prepare(definition); err == nil {
+			holds, err := k.session.eval(&query, k.input, k.rule)
+			if holds != nil || err != nil {
+				return &residual{bodies: []residualBody{{}}, plain: true}, err
+			}
+		}
+	}
 	if c.opaque {
 		return &residual{opaque: true}, nil
 	}
@@ -610,6 +618,26 @@ func (e *residualExpr) test(values []*ast.Term, ctx *topdown.BuiltinContext, dou
 		return result.Equal(values[len(values)-1])
 	}
 	return !ast.Boolean(false).Equal(result.Value)
+}
+
+// apart lists the bodies of the definitions of an allow rule that read nothing of
+// the object, where all definitions say true and it is not evaluated partially: one
+// that holds allows whatever the object is, and whether or not it can be read.
+func (a *analyser) apart(rules []*ast.Rule) (out []ast.Body) {
+	for _, rule := range rules {
+		v := rule.Head.Value
+		switch {
+		case rule.Default:
+			continue
+		case rule.Else != nil, v == nil, !ast.Boolean(true).Equal(v.Value), !rule.Head.Ref().IsGround():
+			return nil
+		}
+		c := a.close([]*ast.Rule{rule})
+		if len(c.impure) == 0 && !slices.ContainsFunc(c.reads, func(rd read) bool { return rd.ofParent() || len(rd.path) == 0 }) {
+			out = append(out, rule.Body)
+		}
+	}
+	return out
 }
 
 // single reports whether a rule can be evaluated partially: no rule that depends on

@@ -41,6 +41,8 @@ band := "gold" if input.parent.size > 10
 
 band := "silver" if input.parent.size == 10
 
+grants[tag] contains input.parent.ownerId if some tag in input.parent.tags
+
 tags[tag] := i if some i, tag in input.parent.tags
 
 names contains tag if { some tag in input.parent.tags; tag != "a" }
@@ -96,8 +98,9 @@ names contains tag if { some tag in input.parent.tags; tag != "a" }
 		{"o := {\"owner\": input.parent.ownerId, \"size\": input.parent.size}\n\to.owner == input.subject.id", ""},
 		{"input.subject.id in {input.parent.ownerId, input.parent.id}", ""},
 		{"{r.id: r.size | some r in input.parent.readers}[input.subject.id] > 2", ""},
-		{"tags[input.subject.id] == 1", "opaque"},
-		{"walk(input.parent.tags, [_, input.subject.id])", "opaque"},
+		{"tags[input.subject.id] == 1", ""},
+		{"input.subject.id in grants[input.parent.ownerId]", ""},
+		{"walk(input.parent.tags, [_, input.subject.id])", ""},
 		{"rand.intn(input.parent.ownerId, 2) == 1", "opaque"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
