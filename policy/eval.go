@@ -163,6 +163,27 @@ func defined(v *ast.Term) *ast.Term {
 
 // eval runs a query of one expression and returns its value, nil when undefined.
 func (s *session) eval(q *rego.PreparedEvalQuery, input *ast.Term, rule string, more ...rego.EvalOption) (*ast.Term, error) {
+	rs, err := s.run(q, input, rule, more...)
+	if err != nil {
+		return nil, err
+	}
+	if len(rs) == 0 || len(rs[0].Expressions) == 0 {
+		return nil, nil
+	}
+	t, ok := rs[0].Expressions[0].Value.(*ast.Term)
+	if !ok {
+		return nil, &EvalError{Rule: rule, Err: errors.New("unexpected kind of answer")}
+	}
+	return t, nil
+}
+
+// solved reports whether a query of any number of expressions has a solution.
+func (s *session) solved(q *rego.PreparedEvalQuery, input *ast.Term, rule string) (bool, error) {
+	rs, err := s.run(q, input, rule)
+	return len(rs) > 0, err
+}
+
+func (s *session) run(q *rego.PreparedEvalQuery, input *ast.Term, rule string, more ...rego.EvalOption) (rego.ResultSet, error) {
 	if s.ctx.Err() != nil {
 		return nil, s.failed(context.Cause(s.ctx), rule)
 	}
@@ -176,14 +197,7 @@ func (s *session) eval(q *rego.PreparedEvalQuery, input *ast.Term, rule string, 
 	if err != nil {
 		return nil, s.failed(err, rule)
 	}
-	if len(rs) == 0 || len(rs[0].Expressions) == 0 {
-		return nil, nil
-	}
-	t, ok := rs[0].Expressions[0].Value.(*ast.Term)
-	if !ok {
-		return nil, &EvalError{Rule: rule, Err: errors.New("unexpected kind of answer")}
-	}
-	return t, nil
+	return rs, nil
 }
 
 // failed tells apart that time ran out, that the caller went away, and that

@@ -76,7 +76,7 @@ type definition struct {
 	otherwise *ast.Term // its default
 	set       bool
 	keyed     bool
-	alike     bool // whichever chain has a value, it is the same
+	alike     bool // whichever chain has a value, it is the same; the first settles it
 }
 
 // branch is a body with the value that it gives; params are matched with what a
@@ -415,7 +415,7 @@ func (c *queryCompiler) definition(ref ast.Ref) (d *definition, arity int) {
 		}
 		d.chains = append(d.chains, chain)
 	}
-	d.alike = !d.set && !d.keyed && alike(d.chains)
+	d.alike = !d.set && !d.keyed && !c.thorough && alike(d.chains)
 	return d, arity
 }
 

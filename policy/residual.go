@@ -157,8 +157,7 @@ func (s *session) residual(c objectClass) (*residual, error) {
 func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
 	for _, definition := range c.apart {
 		if query, err := k.session.engine.prepare(definition); err == nil {
-			holds, err := k.session.eval(&query, k.input, k.rule)
-			if holds != nil || err != nil {
+			if holds, err := k.session.solved(&query, k.input, k.rule); holds || err != nil {
 				return &residual{bodies: []residualBody{{}}, plain: true}, err
 			}
 		}
@@ -172,7 +171,7 @@ func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
 			return r, err
 		}
 	}
-	k.support, k.depth, k.asWritten = nil, 0, true
+	k.support, k.depth, k.asWritten, k.thorough = nil, 0, true, !c.single
 	q := k.query(body)
 	if q == nil {
 		return &residual{opaque: true}, nil
@@ -222,6 +221,9 @@ type residualCompiler struct {
 	depth   int
 	// asWritten says that the rules are not what partial evaluation left.
 	asWritten bool
+	// thorough says that definitions may disagree with themselves: OPA, which tries
+	// them in an order of its own, may fail of one where another holds.
+	thorough bool
 }
 
 // compile returns an opaque residual for what it does not understand. Errors
@@ -649,7 +651,8 @@ func (a *analyser) single(c *closure) (single, scans, entangled bool) {
 	dependent := map[*ast.Rule]bool{}
 	depends := func(rule *ast.Rule) bool {
 		f := a.of(rule)
-		return slices.ContainsFunc(f.reads, func(rd read) bool { return rd.ofParent() }) ||
+		return len(rule.Head.Args) > 0 || // it may be given the object, or what is in it
+			slices.ContainsFunc(f.reads, func(rd read) bool { return rd.ofParent() }) ||
 			slices.ContainsFunc(f.deps, func(dep *ast.Rule) bool { return dependent[dep] })
 	}
 	for changed := true; changed; {
@@ -679,7 +682,8 @@ func (a *analyser) single(c *closure) (single, scans, entangled bool) {
 // there: it puts paths in the place of variables, and takes one that then stands in a
 // negation, an or, an every or a comprehension for one that is asked for anyway.
 // Of w := input.parent.a; not w == 1 it leaves not input.parent.a == 1, which
-// holds for an object without a.
+// holds for an object without a. Of [_, b] := split(input.parent.a, "-"); b == input.parent.a
+// it forgets the comparison.
 func entangles(rules map[*ast.Rule]bool) bool {
 	either, bound := false, false
 	for rule := range rules {
@@ -687,7 +691,7 @@ func entangles(rules map[*ast.Rule]bool) bool {
 		visitor := ast.NewGenericVisitor(func(x any) bool {
 			switch x := x.(type) {
 			case *ast.Expr:
-				negates = negates || x.Negated
+				negates = negates || x.Negated || takesApart(x)
 				bound = bound || x.IsEquality() && changing(x.Operand(0)) && changing(x.Operand(1))
 			case *ast.Not, *ast.Every, *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
 				negates = true
@@ -759,6 +763,22 @@ func ranges(rule *ast.Rule, root *ast.Term) bool {
 		return found
 	})
 	return found
+}
+
+// takesApart reports whether an expression walks, or has variables in arrays and
+// objects, which it may be to bind.
+func takesApart(expr *ast.Expr) bool {
+	terms, ok := expr.Terms.([]*ast.Term)
+	if !ok {
+		return false
+	}
+	return expr.Operator().Equal(ast.WalkBuiltin.Ref()) || slices.ContainsFunc(terms[1:], func(t *ast.Term) bool {
+		switch t.Value.(type) {
+		case *ast.Array, ast.Object, ast.Set:
+			return !ast.IsConstant(t.Value)
+		}
+		return false
+	})
 }
 
 // relates reports whether a rule takes values apart in other ways that can

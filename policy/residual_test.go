@@ -182,6 +182,13 @@ func TestJudge(t *testing.T) {
 		{three + "b == c\n\ta == c\n\ta != b", many, false},
 		{three + "count([1 | a != b; b != c]) == 1\n\ta == \"t59\"", many, true},
 		{"regex.match(`^7$`, input.parent.ownerId)", `{"ownerId":7}`, false},
+		{"walk(input.parent.tags, [[_, _], z])\n\tz == input.parent.tags", `{"tags":["y",{"a":"x"}]}`, false},
+		{"walk(input.parent.tags, [[_, _], z])\n\tz == \"x\"", `{"tags":["y",{"a":"x"}]}`, true},
+		{"[a, b] := split(input.parent.ownerId, \"m\")\n\tb == input.parent.ownerId", `{"ownerId":"acme"}`, false},
+		{"[a, b] := split(input.parent.ownerId, \"m\")\n\tb == \"e\"", `{"ownerId":"acme"}`, true},
+		{"walk(input.parent.tags, [[_, _], \"x\"])", `{"tags":["y",{"a":"x"}]}`, true},
+		{"walk(input.parent.tags, [[_, _], \"y\"])", `{"tags":["y",{"a":"x"}]}`, false},
+		{"walk(input.parent.tags, [[i, _], \"x\"])\n\ti == 1", `{"tags":["y",{"a":"x"}]}`, true},
 	} {
 		t.Run(c.rule+" "+c.parent, func(t *testing.T) {
 			f := decisionFile{ParentNonNull: "accept", OnDeny: "reject", Schema: `type Query { post: Post }
