@@ -284,8 +284,8 @@ func (x *exchange) refused(rec *audit.Record, r *Refusal, status int) {
 	x.finish(rec)
 }
 
-// recordable is a cause as the audit record has it: without values of
-// variables, which may be anybody's secrets.
+// recordable is a cause as the audit record has it: without values of variables
+// and of rules, which may be anybody's secrets.
 func recordable(err error) string {
 	if denied, ok := err.(*deniedError); ok { //nolint:errorlint // which wraps nothing
 		return denied.Error()
@@ -293,7 +293,12 @@ func recordable(err error) string {
 	if variable, ok := errors.AsType[*schema.VariableError](err); ok {
 		return variable.Path + ": the value does not fit"
 	}
-	return err.Error()
+	text := err.Error()
+	if _, ok := errors.AsType[*policy.EvalError](err); ok {
+		// OPA adds the values of definitions that disagree, a line each.
+		text, _, _ = strings.Cut(text, "\n")
+	}
+	return text
 }
 
 // finish writes a record; each is written once.
