@@ -16,12 +16,13 @@ type knownCaller struct {
 }
 
 // knownCallers keeps those whom a generation saw last, by the identity that a
-// verified token gives again and again. A place goes to whoever asked last. It
-// is safe for concurrent use.
-type knownCallers [4096]atomic.Pointer[knownCaller]
+// verified token gives again and again. A pair of places goes to the two who
+// asked last, so that two who meet there do not take each other's at each
+// request. It is safe for concurrent use.
+type knownCallers [2048]struct{ last, before atomic.Pointer[knownCaller] }
 
-func (k *knownCallers) place(id *identity.Identity) *atomic.Pointer[knownCaller] {
-	return &k[scatter(uint64(uintptr(unsafe.Pointer(id))))%uint64(len(k))]
+func pairOf(id *identity.Identity) uint64 {
+	return scatter(uint64(uintptr(unsafe.Pointer(id)))) % uint64(len(knownCallers{}))
 }
 
 // scatter hashes an address. Identities lie at regular distances, which one
@@ -34,10 +35,19 @@ func scatter(at uint64) uint64 {
 
 // get never returns nil: whom it does not know it makes, without a tier.
 func (k *knownCallers) get(id *identity.Identity) *knownCaller {
-	if c := k.place(id).Load(); c != nil && c.identity == id {
+	pair := &k[pairOf(id)]
+	if c := pair.last.Load(); c != nil && c.identity == id {
+		return c
+	}
+	if c := pair.before.Load(); c != nil && c.identity == id {
 		return c
 	}
 	return &knownCaller{identity: id, subject: subjectOf(id)}
 }
 
-func (k *knownCallers) put(c *knownCaller) { k.place(c.identity).Store(c) }
+func (k *knownCallers) put(c *knownCaller) {
+	pair := &k[pairOf(c.identity)]
+	if old := pair.last.Swap(c); old != nil && old.identity != c.identity {
+		pair.before.Store(old)
+	}
+}
