@@ -17,17 +17,27 @@ type evaluation struct {
 	parent *ast.Term
 	bound  []*ast.Term // by slot; nil: not bound
 	steps  int
-	ctx    *topdown.BuiltinContext
-	doubt  *bool
+	// thorough looks at every solution, as OPA may, since one can fail.
+	thorough bool
+	ctx      *topdown.BuiltinContext
+	doubt    *bool
 }
 
 // holds reports whether the query has a solution.
 func (q *query) holds(parent ast.Value, ctx *topdown.BuiltinContext, doubt *bool) bool {
-	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), ctx: ctx, doubt: doubt}
-	return e.all(q.steps, found)
+	e := evaluation{parent: &ast.Term{Value: parent}, bound: make([]*ast.Term, q.slots), thorough: q.thorough, ctx: ctx, doubt: doubt}
+	return e.solves(q.steps)
 }
 
-func found() bool { return true }
+// solves reports whether the conditions have a solution.
+func (e *evaluation) solves(steps []condition) bool {
+	solved := false
+	e.all(steps, func() bool {
+		solved = true
+		return !e.thorough
+	})
+	return solved
+}
 
 // all calls next for each solution of the conditions until it returns true.
 func (e *evaluation) all(steps []condition, next func() bool) bool {
@@ -51,11 +61,11 @@ func (e *evaluation) all(steps []condition, next func() bool) bool {
 				ok = t != nil && e.truth(s, t)
 			}
 		case isNot:
-			ok = !e.all(s.body, found)
+			ok = !e.solves(s.body)
 		case isAnd:
-			ok = e.all(s.body, found) && e.all(s.other, found)
+			ok = e.solves(s.body) && e.solves(s.other)
 		case isOr:
-			ok = e.all(s.body, found) || e.all(s.other, found)
+			ok = e.solves(s.body) || e.solves(s.other)
 		case isEvery:
 			ok = e.every(s)
 		}
@@ -230,8 +240,8 @@ func (e *evaluation) every(s *condition) bool {
 				e.bound[s.key] = key
 			}
 			e.bound[s.value] = value
-			ok = e.all(s.body, found)
-			return !ok
+			ok = e.solves(s.body) && ok
+			return !ok && !e.thorough
 		})
 		if s.key >= 0 {
 			e.bound[s.key] = nil
@@ -449,7 +459,7 @@ func (e *evaluation) chain(chain []branch, operands []*ast.Term) (value *ast.Ter
 				return e.unsure() // an error in OPA
 			}
 			value = t
-			return chain[i].value.kind == isConstant
+			return chain[i].value.kind == isConstant && !e.thorough
 		})
 	}
 	return value

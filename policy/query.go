@@ -16,6 +16,8 @@ type query struct {
 	steps []condition
 	slots int // of the variables, those of sub-queries and of rules included
 	parts int // conditions and expressions
+	// thorough is residualCompiler's.
+	thorough bool
 }
 
 // condition is one condition of a query.
@@ -97,7 +99,7 @@ type queryCompiler struct {
 
 // query returns nil for a body that it does not understand.
 func (k *residualCompiler) query(body ast.Body) *query {
-	q := &query{}
+	q := &query{thorough: k.thorough}
 	c := queryCompiler{k, map[ast.Var]int{}, q}
 	var ok bool
 	if q.steps, ok = c.body(body); !ok {
