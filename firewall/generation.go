@@ -120,10 +120,11 @@ func (g *generation) load(ctx context.Context, o *options) error {
 	if len(c.Upstream.addresses()) == 0 && o.handler == nil && !o.offline {
 		problems = append(problems, Problem{"upstream.url", "is needed: the GraphQL endpoint that the firewall stands in front of"})
 	}
-	if len(problems) > 0 {
+	absent := c.absences()
+	if problems = append(problems, absent...); len(problems) > 0 {
 		collect(&ConfigError{problems})
 	}
-	if len(c.Schema.Files) == 0 && !c.Schema.Introspect {
+	if len(c.Schema.Files) == 0 && !c.Schema.Introspect || concerns(absent, "schema.") {
 		return errors.Join(errs...)
 	}
 	var err error
@@ -146,7 +147,7 @@ func (g *generation) load(ctx context.Context, o *options) error {
 	if o.offline {
 		collect(c.checkTLS())
 	}
-	if !c.allowAll() && (len(c.Policy.Paths) > 0 || c.Policy.Bundle != BundleConfig{}) {
+	if !c.allowAll() && (len(c.Policy.Paths) > 0 || c.Policy.Bundle != BundleConfig{}) && !concerns(absent, "policy.") {
 		policyOptions, err := c.policyOptions(ctx, g.schema, o)
 		if err == nil {
 			g.remote.bundle = bundleDigest(policyOptions.Bundle)
@@ -157,7 +158,9 @@ func (g *generation) load(ctx context.Context, o *options) error {
 		}
 		collect(err)
 	}
-	collect(g.loadManifests(ctx, o))
+	if !concerns(absent, "operations.") {
+		collect(g.loadManifests(ctx, o))
+	}
 	return errors.Join(errs...)
 }
 
@@ -195,7 +198,7 @@ func (c *PolicyConfig) maskKey() ([]byte, error) {
 // does. The error is New's, or the tester's.
 func TestPolicy(ctx context.Context, c *Config, t policy.TestOptions, out io.Writer) (*policy.TestReport, error) {
 	o := &options{offline: true, bundles: &bundleSource{}}
-	if problems := c.Validate(); len(problems) > 0 {
+	if problems := append(c.Validate(), c.absences()...); len(problems) > 0 {
 		return nil, &ConfigError{problems}
 	}
 	if c.allowAll() {

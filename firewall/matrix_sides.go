@@ -46,16 +46,19 @@ func holdsRego(path string) bool {
 
 // WithSide returns a copy of c with path in place of its manifests, policy or
 // schema. For a manifest the client is the one that it belongs to; empty: as the
-// manifest of c that is found in a file of the same name, or shared.
-func (c *Config) WithSide(side, path, client string) *Config {
+// manifest of c that is found in a file of the same name, failing that of other's
+// name, which is what path is compared with; or shared.
+func (c *Config) WithSide(side, path, client, other string) *Config {
 	out := *c
 	switch side {
 	case SideManifest:
 		m := ManifestConfig{File: path, Client: client, Index: os.DevNull}
-		for i := range c.Operations.Manifests {
-			if old := &c.Operations.Manifests[i]; client == "" && filepath.Base(old.File) == filepath.Base(path) {
-				m.Client, m.Version, m.Limits, m.Cost = old.Client, old.Version, old.Limits, old.Cost
-			}
+		old := c.manifestNamed(path)
+		if old == nil {
+			old = c.manifestNamed(other)
+		}
+		if client == "" && old != nil {
+			m.Client, m.Version, m.Limits, m.Cost = old.Client, old.Version, old.Limits, old.Cost
 		}
 		out.Operations.Manifests = []ManifestConfig{m}
 		if out.Operations.Adhoc == "" {
@@ -68,4 +71,15 @@ func (c *Config) WithSide(side, path, client string) *Config {
 		out.Schema = SchemaConfig{Files: []string{path}}
 	}
 	return &out
+}
+
+// manifestNamed finds the manifest whose file has path's name, wherever it is;
+// nil when there is none.
+func (c *Config) manifestNamed(path string) *ManifestConfig {
+	for i := range c.Operations.Manifests {
+		if m := &c.Operations.Manifests[i]; m.File != "" && path != "" && filepath.Base(m.File) == filepath.Base(path) {
+			return m
+		}
+	}
+	return nil
 }

@@ -35,7 +35,7 @@ func (k *operationsCheck) Run(ctx context.Context, c *console) error {
 	}
 	config := file.Config
 	if k.Manifest != "" {
-		config = config.WithSide(firewall.SideManifest, k.Manifest, k.Client)
+		config = config.WithSide(firewall.SideManifest, k.Manifest, k.Client, "")
 	}
 	m, err := firewall.JudgeOperations(ctx, config, personas, variables)
 	if err != nil {

@@ -27,7 +27,7 @@ func (d *operationsDiff) Run(ctx context.Context, c *console) error {
 	if of == "" {
 		of = firewall.SideOf(d.Old)
 	}
-	side := func(path string) (*firewall.Matrix, error) {
+	side := func(path, other string) (*firewall.Matrix, error) {
 		base := d.Config
 		if of == firewall.SideConfig {
 			base = path
@@ -36,17 +36,17 @@ func (d *operationsDiff) Run(ctx context.Context, c *console) error {
 		if err != nil {
 			return nil, err
 		}
-		m, err := firewall.JudgeOperations(ctx, file.Config.WithSide(of, path, d.Client), personas, variables)
+		m, err := firewall.JudgeOperations(ctx, file.Config.WithSide(of, path, d.Client, other), personas, variables)
 		if err != nil {
 			return nil, cannotJudge(file, path, err)
 		}
 		return m, nil
 	}
-	before, err := side(d.Old)
+	before, err := side(d.Old, d.New)
 	if err != nil {
 		return err
 	}
-	after, err := side(d.New)
+	after, err := side(d.New, d.Old)
 	if err != nil {
 		return err
 	}

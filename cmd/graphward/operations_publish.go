@@ -25,7 +25,7 @@ func (p *operationsPublish) Run(ctx context.Context, c *console) error {
 	if p.Lenient {
 		config.Operations.BadEntries = firewall.BadSkip
 	}
-	m := config.WithSide(firewall.SideManifest, p.Manifest, p.Client).Operations.Manifests[0]
+	m := config.WithSide(firewall.SideManifest, p.Manifest, p.Client, "").Operations.Manifests[0]
 	for _, configured := range config.Operations.Manifests {
 		if p.Name != "" && configured.Name == p.Name {
 			m.Client, m.Version, m.Limits, m.Cost = configured.Client, configured.Version, configured.Limits, configured.Cost
