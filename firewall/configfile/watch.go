@@ -26,8 +26,12 @@ func Watch(ctx context.Context, sources func() []string, changed func()) error {
 		return err
 	}
 	defer w.Close()
+	// Links are followed when they are watched anew, not at each event: a log may be written beside the sources.
+	var named, followed []string
 	watch := func() {
-		for _, dir := range folders(targets(sources())) {
+		named = slices.Clone(sources())
+		followed = targets(named)
+		for _, dir := range folders(followed) {
 			_ = w.Add(dir) // also once more: a folder that was replaced has lost its watch
 		}
 	}
@@ -42,7 +46,11 @@ func Watch(ctx context.Context, sources func() []string, changed func()) error {
 			if !ok {
 				return nil
 			}
-			if e.Op != fsnotify.Chmod && concerns(targets(sources()), e.Name) {
+			if now := sources(); !slices.Equal(now, named) {
+				named = slices.Clone(now)
+				followed = targets(named)
+			}
+			if e.Op != fsnotify.Chmod && concerns(followed, e.Name) {
 				timer.Reset(settle)
 			}
 		case _, ok := <-w.Errors:
