@@ -340,63 +340,6 @@ func (e *ErrorWriter) release() error {
 	return err
 }
 
-// skipper finds the end of a JSON value, fed in pieces. It counts brackets
-// outside strings; text that is not JSON may end anywhere.
-type skipper struct {
-	depth  int
-	str    bool
-	escape bool
-}
-
-// advance returns how many bytes of p belong to the value, and whether it ended
-// with them.
-func (s *skipper) advance(p []byte) (n int, end bool) {
-	for i := 0; i < len(p); i++ {
-		c := p[i]
-		switch {
-		case s.str:
-			j, closed := s.inString(p[i:])
-			i += j
-			if closed && s.depth == 0 {
-				return i + 1, true
-			}
-		case c == '"':
-			s.str = true
-		case c == '{' || c == '[':
-			s.depth++
-		case c == '}' || c == ']':
-			if s.depth == 0 {
-				return i, true
-			}
-			if s.depth--; s.depth == 0 {
-				return i + 1, true
-			}
-		case s.depth == 0:
-			if c == ',' || c <= ' ' {
-				return i, true
-			}
-		}
-	}
-	return len(p), false
-}
-
-// inString advances to the closing quote: j is its index, or that of the last
-// byte.
-func (s *skipper) inString(p []byte) (j int, closed bool) {
-	for j = range p {
-		switch c := p[j]; {
-		case s.escape:
-			s.escape = false
-		case c == '\\':
-			s.escape = true
-		case c == '"':
-			s.str = false
-			return j, true
-		}
-	}
-	return j, false
-}
-
 // rewriter collects edits of one JSON value.
 type rewriter struct {
 	text  []byte
