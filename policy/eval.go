@@ -177,12 +177,6 @@ func (s *session) eval(q *rego.PreparedEvalQuery, input *ast.Term, rule string, 
 	return t, nil
 }
 
-// solved reports whether a query of any number of expressions has a solution.
-func (s *session) solved(q *rego.PreparedEvalQuery, input *ast.Term, rule string) (bool, error) {
-	rs, err := s.run(q, input, rule)
-	return len(rs) > 0, err
-}
-
 func (s *session) run(q *rego.PreparedEvalQuery, input *ast.Term, rule string, more ...rego.EvalOption) (rego.ResultSet, error) {
 	if s.ctx.Err() != nil {
 		return nil, s.failed(context.Cause(s.ctx), rule)

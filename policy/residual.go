@@ -156,10 +156,8 @@ func (s *session) residual(c objectClass) (*residual, error) {
 // the rule as it is.
 func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
 	for _, definition := range c.apart {
-		if query, err := k.session.engine.prepare(definition); err == nil {
-			if holds, err := k.session.solved(&query, k.input, k.rule); holds || err != nil {
-				return &residual{bodies: []residualBody{{}}, plain: true}, err
-			}
+		if holds, err := k.holds(definition); holds || err != nil {
+			return &residual{bodies: []residualBody{{}}, plain: true}, err
 		}
 	}
 	if c.opaque {
@@ -177,6 +175,22 @@ func (k *residualCompiler) whole(c *class, body ast.Body) (*residual, error) {
 		return &residual{opaque: true}, nil
 	}
 	return &residual{bodies: []residualBody{{{kind: exprQuery, query: q}}}}, nil
+}
+
+// holds reports whether a body that reads nothing of the object has a solution.
+// It is asked as a comprehension's: a query of its own would also be answered
+// where an expression is false, with that value.
+func (k *residualCompiler) holds(body ast.Body) (bool, error) {
+	query, err := k.session.engine.prepare(ast.NewBody(ast.NewExpr(ast.ArrayComprehensionTerm(ast.BooleanTerm(true), body))))
+	if err != nil {
+		return false, nil //nolint:nilerr // what cannot be prepared is decided with the rest of the rule
+	}
+	solutions, err := k.session.eval(&query, k.input, k.rule)
+	if err != nil || solutions == nil {
+		return false, err
+	}
+	list, ok := solutions.Value.(*ast.Array)
+	return ok && list.Len() > 0, nil
 }
 
 // partial evaluates a body partially. What OPA cannot evaluate so is opaque.
