@@ -152,9 +152,13 @@ func (g *objectGenerator) ofReader(name string) string {
 }
 
 func (g *objectGenerator) objectBody() string {
+	if g.IntN(6) == 0 { // reads nothing of the object
+		return " if {\n\t" + g.pick("input.subject.authenticated", "input.subject.authenticated", "not input.subject.authenticated", "input.subject.claims.a", "not input.subject.claims.a",
+			"input.subject.claims[_]", "input.subject.id == "+g.term(), g.term()+" in input.subject.roles", "count(input.subject.roles) > 0") + "\n}\n\n"
+	}
 	var lines []string
 	for i := range 1 + g.IntN(2) {
-		switch g.IntN(24) {
+		switch g.IntN(25) {
 		case 15:
 			lines = append(lines, fmt.Sprintf("\tsome r%d in input.parent.readers\n\t%s", i, g.ofReader(fmt.Sprintf("r%d", i))))
 		case 16:
@@ -178,6 +182,8 @@ func (g *objectGenerator) objectBody() string {
 			lines = append(lines, fmt.Sprintf("\t%s %s %s", g.pick("names["+g.term()+"]", "indices[0]", "names.a", "indices[_]", "count(names)"), g.pick("==", "!="), g.term()))
 		case 23:
 			lines = append(lines, "\t"+g.pick(g.term()+" in perms["+g.term()+"]", "not \"a\" in perms["+g.pick(`"a"`, "input.parent.id")+"]", "perms[_][_] == "+g.term(), "count(perms.a) > 1", "not perms.b", "names.b", "not names.b"))
+		case 24: // evaluated as written
+			lines = append(lines, "\t"+g.pick("time.now_ns() > input.parent.n", "not time.now_ns() < input.parent.n", "input.parent.n < time.now_ns()\n\t"+g.condition(1)))
 		case 14: // of the few that only OPA decides
 			lines = append(lines, fmt.Sprintf("\trand.intn(input.parent.id, 1) == 0\n\t%s", g.condition(1)))
 		case 12:
