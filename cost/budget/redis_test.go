@@ -421,10 +421,7 @@ func (g *guarded) hurry() { g.redis.timeout = 750 * time.Millisecond }
 
 func (g *guarded) patient() { g.redis.timeout = patience }
 
-// spend charges 10 units and returns what the ledger said.
-func (g *guarded) spend() (Receipt, error) { return g.move(Receipt{}) }
-
-// move gives a receipt back and spends.
+// move gives a receipt back, charges 10 units and returns what the ledger said.
 func (g *guarded) move(from Receipt) (receipt Receipt, err error) {
 	g.t.Helper()
 	start := time.Now()

@@ -336,7 +336,7 @@ func ForcesPreflight(name string) bool {
 // forbidden ones, and those of a browser's own cache and settings.
 var unasked = []string{
 	"Accept", "Accept-Language", "Content-Language", "Content-Type", "Range",
-	"Device-Memory", "Downlink", "Dpr", "Ect", "Rtt", "Save-Data", "Viewport-Width", "Width",
+	"Device-Memory", "Downlink", "Dpr", "Ect", "Rtt", "Save-Data", "Viewport-Width", "Width", //nolint:misspell // a client hint
 	"Accept-Charset", "Accept-Encoding", "Connection", "Content-Length", "Cookie", "Cookie2", "Date", "Dnt", "Expect", "Host", "Keep-Alive",
 	"Origin", "Referer", "Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
 	"User-Agent", "Upgrade-Insecure-Requests", "Priority", "Purpose", "Cache-Control", "Pragma", "If-Modified-Since", "If-None-Match",
